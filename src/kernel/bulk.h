@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause */
+/*
+ * Internal declarations of rdma_bulk.ko. Layers, top to bottom; each calls only
+ * those below it and answers upward through the functions declared here:
+ *
+ *	file.c		device node: open, ioctl, uring_cmd, mmap, poll
+ *	channel.c	ownership of shared memory: event ring, slots
+ *	owner.c		address spaces and their end
+ *	submit.c	commands: check, take a place in the event ring, queue
+ *	endpoint.c	endpoints, remote channels, inbound channels, windows
+ *	key.c		the initiator's cache of resolved keys
+ *	region.c	pinned memory, MRs, key table, revocation
+ *	user.c		a user's PD and registration queue pair on a device
+ *	lane.c		data lanes: scheduling and posting
+ *	link.c		host to host: control lane, its messages, life
+ *	cm.c		RDMA CM: connecting and accepting lanes
+ *	smbd.c		SMB-Direct on one RC queue pair
+ *	device.c	RDMA devices: ib_client, enumeration
+ *
+ * Locks, outermost first. Left column: context that may take it.
+ *
+ *	process	ch->mutex		endpoints opened and closed, slots grown
+ *	process	domain->mutex		regions come and go
+ *	process	dev->mutex		links, users and channels of a device
+ *	process	link->mutex		state, rchans, lanes, control messages
+ *	any (bh) link->lock		key cache, inbound table, queues to the worker
+ *	any (bh) lane->lock		everything that is posted on a lane
+ *	any (bh) ch->lock		event ring, slots
+ *	any (bh) smbd->lock		credits, work requests
+ *
+ * Control messages are handled in process context (IB_POLL_WORKQUEUE), data
+ * lanes in softirq (IB_POLL_SOFTIRQ).
+ */
+#ifndef _RDMA_BULK_H_INTERNAL
+#define _RDMA_BULK_H_INTERNAL
+
+#include <linux/inet.h>
+#include <linux/io_uring/cmd.h>
+#include <linux/kref.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/percpu_counter.h>
+#include <linux/poll.h>
+#include <linux/refcount.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <rdma/ib_verbs.h>
+#include <rdma/rdma_cm.h>
+#include <rdma/rw.h>
+
+#include <rdma/rdma_bulk.h>
+#include "wire.h"
+
+#undef pr_fmt
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+struct bulk_link;
+struct bulk_domain;
+struct bulk_channel;
+
+union bulk_addr {
+	struct sockaddr sa;
+	struct sockaddr_in in4;
+	struct sockaddr_in6 in6;
+};
+
+/* same family and address, ports not compared */
+bool bulk_addr_equal(const union bulk_addr *a, const union bulk_addr *b);
+/* total order over addresses, for the rule of simultaneous connects */
+int bulk_addr_cmp(const union bulk_addr *a, const union bulk_addr *b);
+
+extern struct workqueue_struct *bulk_wq;	/* may sleep, WQ_MEM_RECLAIM not needed */
+extern u64 bulk_instance;			/* random, not 0 */
+extern unsigned short bulk_port;		/* module parameter: service port */
+extern unsigned int bulk_keepalive;		/* module parameter: seconds */
+
+/* Sums over all channels ever, shown in /sys/class/misc/rdma_bulk/. */
+struct bulk_counters {
+	atomic64_t tx_messages, tx_bytes, rx_messages, rx_bytes;
+	atomic64_t puts, put_bytes, gets, get_bytes;
+	atomic64_t refused, again, failed, key_misses;
+};
+extern struct bulk_counters bulk_total;
+
+/* ------------------------------------------------------------------ device.c */
+
+/**
+ * struct bulk_dev - an RDMA device
+ *
+ * Made by ib_client add. Remove marks it @dying, tells the channels, destroys
+ * the lanes (which fences), then MRs, registration queue pairs and PDs, waits
+ * for @verbs to drop to zero and returns; the structure itself lives until the
+ * last reference.
+ */
+struct bulk_dev {
+	struct kref		ref;
+	struct ib_device	*ibdev;		/* valid while a verbs reference is held */
+	struct list_head	list;
+	struct mutex		mutex;
+	bool			dying;
+	struct list_head	links;		/* bulk_link.dev_list, all states */
+	struct list_head	users;		/* bulk_user.list */
+	struct list_head	channels;	/* bulk_channel.dev_list */
+	refcount_t		verbs;		/* holders of verbs objects */
+	struct completion	verbs_gone;
+};
+
+int bulk_device_init(void);
+void bulk_device_exit(void);
+struct bulk_dev *bulk_dev_get(struct bulk_dev *dev);
+void bulk_dev_put(struct bulk_dev *dev);
+/* A reference on verbs objects of @dev: false if it is dying. */
+bool bulk_dev_verbs_get(struct bulk_dev *dev);
+void bulk_dev_verbs_put(struct bulk_dev *dev);
+/* by ib_device; a reference, or NULL */
+struct bulk_dev *bulk_dev_find(struct ib_device *ibdev);
+/**
+ * bulk_dev_lookup - find "rxe0:1" or "rxe0:1@ADDRESS" in a network namespace
+ * @port, @addr: filled in. Returns a reference or an ERR_PTR (-ENODEV).
+ */
+struct bulk_dev *bulk_dev_lookup(struct net *net, const char *name, u8 *port,
+				 union bulk_addr *addr);
+/* Fill up to @max entries; returns how many there are, or negative errno. */
+int bulk_dev_list(struct net *net, struct rdma_bulk_device *out, int max);
+
+/* -------------------------------------------------------------------- user.c */
+
+/**
+ * struct bulk_user - a user id on a device: its PD and registration queue pair
+ *
+ * The PD holds this user's memory, and the data lanes of this user to all
+ * hosts. @reg_qp is an RC queue pair of that PD connected to itself on which
+ * memory regions are registered.
+ */
+struct bulk_user {
+	refcount_t		refs;
+	struct list_head	list;		/* dev->users, under dev->mutex */
+	struct bulk_dev		*dev;
+	kuid_t			uid;
+	struct ib_pd		*pd;
+	struct mutex		reg_mutex;
+	struct ib_qp		*reg_qp;	/* made with the first registration */
+	struct ib_cq		*reg_cq;
+	u8			port;
+	struct list_head	mrsets;		/* bulk_mrset.user_list, under dev->mutex */
+};
+
+/* Find or make; holds verbs of the device. ERR_PTR on failure. May sleep. */
+struct bulk_user *bulk_user_get(struct bulk_dev *dev, u8 port, kuid_t uid);
+void bulk_user_put(struct bulk_user *user);	/* may sleep */
+/**
+ * bulk_user_reg_mr - map and register, waiting for the completion
+ * @mr is from ib_alloc_mr(user->pd), already mapped by ib_map_mr_sg with iova
+ * set. Returns 0 or negative errno; recreates the queue pair after an error.
+ */
+int bulk_user_reg_mr(struct bulk_user *user, struct ib_mr *mr, int access);
+
+/* ------------------------------------------------------------------ region.c */
+
+/**
+ * struct bulk_mrset - a region's memory regions on one device
+ * MR i covers [base + i * span, base + (i + 1) * span), iova == user address.
+ */
+struct bulk_mrset {
+	struct list_head	list;		/* region->mrsets */
+	struct list_head	user_list;
+	struct bulk_user	*user;
+	struct sg_table		sgt;
+	u64			base;		/* region address rounded down to a page */
+	u64			span;
+	u32			count;
+	struct ib_mr		*mr[];
+};
+
+enum bulk_region_state {
+	BULK_REGION_LIVE,
+	BULK_REGION_REVOKING,	/* key dead; waiting for hosts that resolved it */
+	BULK_REGION_DEAD,	/* MRs gone, pages unpinned */
+};
+
+/**
+ * struct bulk_region - registered memory of an address space
+ * @refs: holders of the structure. @users: 1 for being registered, and one for
+ * each posted operation that uses it as local memory; MRs and pins go when
+ * it drops to zero and no host can reach it any more.
+ */
+struct bulk_region {
+	refcount_t		refs;
+	enum bulk_region_state	state;
+	struct bulk_domain	*domain;
+	u32			handle;		/* in domain->regions, not 0 */
+	u32			access;
+	u64			addr;
+	u64			length;
+	struct bulk_key		key;
+	kuid_t			uid;
+	struct mm_struct	*mm;		/* mmgrab'ed, for pinned_vm */
+	struct page		**pages;
+	unsigned long		npages;
+	struct mutex		mutex;		/* mrsets, grantees */
+	struct list_head	mrsets;
+	struct list_head	grantees;	/* hosts that resolved the key */
+	refcount_t		users;
+	struct completion	dead;
+	struct delayed_work	work;		/* revocation */
+	unsigned long		deadline;
+};
+
+int bulk_region_init(void);
+void bulk_region_exit(void);
+int bulk_region_register(struct bulk_domain *domain, struct rdma_bulk_reg *reg);
+int bulk_region_deregister(struct bulk_domain *domain, u32 handle, bool invalidate);
+/* All regions of a dying domain: revoke, without waiting. */
+void bulk_region_kill_all(struct bulk_domain *domain);
+/* The structure, or NULL. */
+struct bulk_region *bulk_region_find(struct bulk_domain *domain, u32 handle);
+void bulk_region_put(struct bulk_region *region);
+/**
+ * bulk_region_use - use a region as local memory of an operation
+ * Fails (-ENOENT) once it is being deregistered; ended by bulk_region_unuse,
+ * from any context. -ERANGE if [addr, addr + len) is outside.
+ */
+int bulk_region_use(struct bulk_region *region, u64 addr, u64 len);
+void bulk_region_unuse(struct bulk_region *region);
+/* Its MRs on a device, made if need be (may sleep); valid while in use. */
+struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
+				     struct bulk_dev *dev, u8 port);
+/**
+ * bulk_region_by_key - the live region of a key, for a peer that asks
+ * @uid: user whose lane will reach it, must own the region. Compares the secret
+ * in constant time. A reference, or ERR_PTR(-EKEYREJECTED).
+ */
+struct bulk_region *bulk_region_by_key(const struct bulk_key *key, kuid_t uid);
+/**
+ * bulk_region_grant - note that a link has been told the key
+ * Must come before KEY_RESOLVED is sent. Returns 0, 1 if the link has been
+ * told already, -EKEYREJECTED if the region is going.
+ */
+int bulk_region_grant(struct bulk_region *region, struct bulk_link *link);
+/* KEY_REVOKED has come from a link. */
+void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation);
+/*
+ * All data lanes of user @uid on @link are destroyed (uid INVALID_UID: of all
+ * users): nobody reaches memory over them any more.
+ */
+void bulk_region_link_gone(struct bulk_link *link, kuid_t uid);
+/*
+ * The device is going; its lanes are destroyed already. Deregister all MRs on
+ * it now (pages stay pinned by their regions until those are deregistered).
+ */
+void bulk_region_dev_gone(struct bulk_dev *dev);
+
+/**
+ * bulk_pin_charge - charge @npages to an address space's pinned_vm
+ * -ENOMEM beyond RLIMIT_MEMLOCK without CAP_IPC_LOCK.
+ */
+int bulk_pin_charge(struct mm_struct *mm, unsigned long npages);
+void bulk_pin_uncharge(struct mm_struct *mm, unsigned long npages);
+
+/* ------------------------------------------------------------------- owner.c */
+
+/**
+ * struct bulk_owner - an address space that owns domains and channels
+ *
+ * One per mm, by mmu_notifier_get. Its release callback (exit, exec) marks all
+ * domains and channels dead and queues their teardown; it does not wait.
+ */
+struct bulk_owner {
+	struct mmu_notifier	mn;
+	spinlock_t		lock;
+	bool			dead;
+	struct list_head	domains;
+	struct list_head	channels;
+};
+
+/* For current->mm; ERR_PTR on failure. May sleep. */
+struct bulk_owner *bulk_owner_get(void);
+void bulk_owner_put(struct bulk_owner *owner);
+/* Wait until all notifiers are freed (module exit). */
+void bulk_owner_exit(void);
+
+/**
+ * struct bulk_domain - an open file that owns regions
+ */
+struct bulk_domain {
+	refcount_t		refs;
+	struct bulk_owner	*owner;
+	struct list_head	owner_list;
+	struct mm_struct	*mm;		/* identity only, mmgrab'ed */
+	kuid_t			uid;
+	struct mutex		mutex;
+	bool			dead;
+	struct xarray		regions;	/* by handle, XA_FLAGS_ALLOC1 */
+	struct work_struct	kill_work;
+};
+
+struct bulk_domain *bulk_domain_create(void);
+void bulk_domain_put(struct bulk_domain *domain);
+/* Owner died or file closed: revoke everything, once; asynchronous. */
+void bulk_domain_kill(struct bulk_domain *domain);
+
+/* ----------------------------------------------------------------- channel.c */
+
+#define BULK_CHUNKS		16	/* BIND and 15 GROWs */
+#define BULK_DEF_RX		4	/* slots at BIND */
+#define BULK_DEF_TX		4
+#define BULK_MAX_RX		512
+#define BULK_MAX_TX		256
+#define BULK_DEF_EVENTS		2048
+#define BULK_MAX_EVENTS		65536
+#define BULK_MAX_COMMANDS	512
+#define BULK_MAX_ENDPOINTS	65536
+
+/**
+ * struct bulk_shm - zeroed order-0 pages, contiguous for kernel and process
+ */
+struct bulk_shm {
+	struct page		**pages;
+	unsigned int		npages;
+	void			*vaddr;		/* vmap, may be NULL if npages is 0 */
+	dma_addr_t		*dma;		/* per page, if DMA-mapped */
+	u64			offset;		/* mmap offset */
+	bool			writable;
+};
+
+struct bulk_chunk {
+	struct bulk_shm		shm;
+	u32			first;		/* slot */
+	u32			count;
+};
+
+enum bulk_tx_state { BULK_TX_FREE, BULK_TX_BUSY };
+
+/**
+ * struct bulk_channel - an open file bound to a device
+ */
+struct bulk_channel {
+	refcount_t		refs;
+	struct bulk_owner	*owner;
+	struct list_head	owner_list;
+	struct bulk_domain	*domain;
+	struct mm_struct	*mm;		/* identity only, mmgrab'ed */
+	kuid_t			uid;
+	struct net		*net;		/* identity, under a tracker of the file */
+	struct bulk_dev		*dev;
+	struct list_head	dev_list;	/* dev->channels */
+	u8			port;
+	union bulk_addr		addr;
+	u64			token;
+	struct hlist_node	token_node;
+
+	struct mutex		mutex;		/* endpoints, growth */
+	struct xarray		eps;		/* by handle, XA_FLAGS_ALLOC1 | LOCK_BH */
+	unsigned int		nr_eps;
+
+	spinlock_t		lock;		/* all below */
+	bool			dead;		/* no more arrivals, commands, events */
+	bool			removed;	/* RDMA device gone */
+	bool			rx_low;		/* RX_LOW reported, none granted since */
+
+	struct bulk_shm		ctrl_shm, ring_shm;
+	struct rdma_bulk_ctrl	*ctrl;
+	struct rdma_bulk_ring	*ring;
+	u32			events;		/* power of two */
+	u32			producer;	/* kernel's own */
+	u32			reserved;	/* places promised to commands and slots */
+	wait_queue_head_t	wait;
+	struct list_head	ep_events;	/* bulk_ep.event_list: bits to report */
+
+	u32			headroom, rx_stride, tx_stride;
+	struct bulk_chunk	rx[BULK_CHUNKS], tx[BULK_CHUNKS];
+	unsigned int		rx_chunks, tx_chunks;
+	u32			rx_slots, tx_slots;
+	u16			*rx_free;	/* stack of free receive slots */
+	u32			rx_nfree;
+	unsigned long		*rx_held;	/* bitmap: held by the process */
+	unsigned long		*tx_busy;	/* bitmap: held by the kernel */
+	u32			commands;	/* outstanding */
+
+	struct list_head	inbounds;	/* bulk_inbound.ch_list */
+	u32			rx_promised;	/* windows granted and not used up */
+
+	atomic_t		puts;		/* outstanding, for FENCE_ALL */
+	struct ratelimit_state	key_rs;		/* refused keys */
+	struct bulk_counters	stats;
+	unsigned long		kernel_bytes;
+	struct work_struct	kill_work;
+	struct work_struct	free_work;
+};
+
+struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
+					 struct rdma_bulk_bind *bind);
+int bulk_channel_grow(struct bulk_channel *ch, struct rdma_bulk_grow *grow);
+int bulk_channel_mmap(struct bulk_channel *ch, struct vm_area_struct *vma);
+__poll_t bulk_channel_poll(struct bulk_channel *ch, struct file *file, poll_table *wait);
+void bulk_channel_stats(struct bulk_channel *ch, struct rdma_bulk_stats *stats);
+void bulk_channel_put(struct bulk_channel *ch);	/* any context */
+/* Owner died or file closed: once, asynchronous. */
+void bulk_channel_kill(struct bulk_channel *ch);
+/* RDMA device is going: event, endpoints down, DMA mappings of slots undone. */
+void bulk_channel_dev_gone(struct bulk_channel *ch);
+/* By token, a reference, or NULL. Any context. */
+struct bulk_channel *bulk_channel_find(u64 token);
+
+/* All of the following: caller holds ch->lock. */
+/*
+ * Take a place in the event ring for a command: false if there is none, or
+ * too many commands are outstanding.
+ */
+bool bulk_channel_reserve(struct bulk_channel *ch);
+void bulk_channel_unreserve(struct bulk_channel *ch);
+/* Write an event whose place was reserved (@reserved), or if there is room. */
+bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
+			bool reserved);
+/* Give back receive slots; all or -EINVAL. Then grants windows. */
+int bulk_channel_return(struct bulk_channel *ch, const u16 *slots, unsigned int n);
+
+/* Where slot @slot lies: kernel address, NULL if there is no such slot. */
+void *bulk_channel_tx_vaddr(struct bulk_channel *ch, u32 slot);
+/*
+ * SGEs (at most @max, merged where contiguous) of bytes [off, off + len) of a
+ * transmit slot. Returns their number, or -EMSGSIZE, -EINVAL.
+ */
+int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
+			 u32 lkey, struct ib_sge *sge, int max);
+/**
+ * bulk_channel_deliver - put a message into a free receive slot, with its event
+ * Takes ch->lock. Windows guarantee a slot and a place in the ring. Returns
+ * -EPIPE if the channel is dead, -ENOBUFS if the peer broke its window.
+ */
+int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len);
+
+/* ---------------------------------------------------------- shared page areas */
+
+int bulk_shm_alloc(struct bulk_shm *shm, size_t bytes, u64 offset, bool writable);
+int bulk_shm_map_dma(struct bulk_shm *shm, struct ib_device *ibdev,
+		     enum dma_data_direction dir);
+void bulk_shm_unmap_dma(struct bulk_shm *shm, struct ib_device *ibdev,
+			enum dma_data_direction dir);
+void bulk_shm_free(struct bulk_shm *shm);	/* process context */
+/* SGEs of bytes [off, off + len) of DMA-mapped pages; number or -EMSGSIZE */
+int bulk_shm_sges(const struct bulk_shm *shm, u32 off, u32 len, u32 lkey,
+		  struct ib_sge *sge, int max);
+
+/* -------------------------------------------------------------------- smbd.c */
+
+#define BULK_MAX_SGE		6	/* header and a payload over five pages */
+#define BULK_WR_HDR		64	/* bytes of kernel memory for headers */
+
+struct bulk_smbd;
+
+/**
+ * struct bulk_wr - a signaled work request under way on a lane
+ * @done: called in the lane's completion context; @status is ib_wc.status
+ */
+struct bulk_wr {
+	struct ib_cqe		cqe;
+	struct bulk_smbd	*smbd;
+	struct list_head	list;
+	void			*hdr;
+	dma_addr_t		hdr_dma;
+	void			(*done)(struct bulk_wr *wr, enum ib_wc_status status);
+	void			*priv;
+	u64			bytes;
+};
+
+enum bulk_smbd_state {
+	BULK_SMBD_NEW,		/* queue pair made, not connected */
+	BULK_SMBD_NEGOTIATING,	/* connected; negotiate message awaited */
+	BULK_SMBD_READY,
+	BULK_SMBD_FAILED,	/* nothing is posted any more; being torn down */
+};
+
+/* Upward calls, in the lane's completion context, never under smbd->lock. */
+struct bulk_smbd_ops {
+	void (*ready)(struct bulk_smbd *smbd);
+	/* One data transfer message with data; 0, or an error that closes it. */
+	int (*recv)(struct bulk_smbd *smbd, const void *data, u32 len);
+	/* Credits or work requests have come free. */
+	void (*kick)(struct bulk_smbd *smbd);
+	/* First failure, once. Any context; must only queue work. */
+	void (*failed)(struct bulk_smbd *smbd, int err);
+};
+
+struct bulk_rbuf {
+	struct ib_cqe		cqe;
+	struct bulk_smbd	*smbd;
+	u32			off;
+};
+
+/**
+ * struct bulk_smbd - one lane's queue pair and its SMB-Direct state
+ */
+struct bulk_smbd {
+	const struct bulk_smbd_ops *ops;
+	struct ib_device	*ibdev;
+	struct rdma_cm_id	*cm_id;
+	struct ib_pd		*pd;
+	struct ib_cq		*cq;
+	struct ib_qp		*qp;
+	bool			active;		/* this side connected */
+	u32			pdu;		/* largest, both directions */
+	u32			peer_pdu;	/* largest the peer takes */
+
+	spinlock_t		lock;
+	enum bulk_smbd_state	state;
+	int			err;
+	u16			target;		/* credits to keep granted */
+	u16			granted;	/* of these, not used by the peer */
+	u16			to_grant;	/* receives posted, not announced */
+	u16			credits;	/* granted by the peer */
+	bool			want_response;	/* keepalive to be answered */
+	u32			sq_free;	/* work requests that may be posted */
+	struct list_head	wrs;		/* free bulk_wr */
+	struct bulk_wr		*wr_pool;
+	struct bulk_shm		hdrs;
+	struct bulk_shm		bufs;		/* receive buffers */
+	struct bulk_rbuf	*rbufs;
+	u32			nr_rbufs;
+	unsigned long		last_recv;	/* jiffies */
+	bool			probing;
+	struct delayed_work	keepalive;
+};
+
+/* What a lane needs of its queue pair. */
+struct bulk_smbd_params {
+	u32	pdu;
+	u16	credits;
+	u32	sq;		/* work requests */
+	bool	rdma;		/* carries RDMA (rdma_rw contexts) */
+	enum ib_poll_context poll;
+};
+
+/* Make queue pair, CQ, buffers on smbd->cm_id's device, in smbd->pd. */
+int bulk_smbd_init(struct bulk_smbd *smbd, const struct bulk_smbd_ops *ops,
+		   struct rdma_cm_id *id, struct ib_pd *pd,
+		   const struct bulk_smbd_params *params, bool active);
+/* The connection is up: the active side sends its negotiate request. */
+void bulk_smbd_established(struct bulk_smbd *smbd);
+/* Nothing is posted after it returns; ops->failed is called once. Any context. */
+void bulk_smbd_fail(struct bulk_smbd *smbd, int err);
+/*
+ * Disconnect, drain, free; the cm_id too. Afterwards no completion runs and
+ * no packet of this lane touches memory. Process context.
+ */
+void bulk_smbd_destroy(struct bulk_smbd *smbd);
+/*
+ * Caller holds smbd->lock from here on.
+ * bulk_smbd_get_wr: a work request and @n places in the send queue, or NULL.
+ */
+struct bulk_wr *bulk_smbd_get_wr(struct bulk_smbd *smbd, u32 n);
+/* May a PDU be sent (state, credits)? */
+bool bulk_smbd_can_send(const struct bulk_smbd *smbd);
+/*
+ * Send a PDU: @hdr_len bytes of bulk headers at wr->hdr + SMBD_DATA_OFFSET, and
+ * the SGEs' bytes. The caller has asked can_send. On error the lane fails and
+ * wr->done is called at teardown with a flush status.
+ */
+void bulk_smbd_send(struct bulk_smbd *smbd, struct bulk_wr *wr, u32 hdr_len,
+		    struct ib_sge *sge, int nsge, u32 data_len);
+/* Post RDMA that ends with wr->cqe; on error as above. */
+void bulk_smbd_rdma(struct bulk_smbd *smbd, struct bulk_wr *wr, struct ib_rdma_wr *rdma);
+
+/* ---------------------------------------------------------------------- cm.c */
+
+int bulk_cm_init(void);
+void bulk_cm_exit(void);
+/* Listen in a network namespace (first use); dropped with the last user. */
+int bulk_cm_listen(struct net *net);
+void bulk_cm_unlisten(struct net *net);
+/* -------------------------------------------------------------------- link.c */
+
+struct bulk_link *bulk_link_get_ref(struct bulk_link *link);
+void bulk_link_put(struct bulk_link *link);
+struct bulk_dev *bulk_link_dev(struct bulk_link *link);
+u8 bulk_link_port(struct bulk_link *link);
+/* Ask the other host to stop using a key. May fail silently if the link has. */
+void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation);
+/*
+ * Destroy the data lanes of a user on this link; bulk_region_link_gone() follows
+ * when nothing of them can reach memory any more. Asynchronous.
+ */
+void bulk_link_fence(struct bulk_link *link, kuid_t uid);
+/* Tell the other host about @region's key, unasked. Process context. */
+void bulk_link_announce(struct bulk_link *link, struct bulk_region *region);
+/* Device is going: tear down all its links and wait. */
+void bulk_link_dev_gone(struct bulk_dev *dev);
+int bulk_link_init(void);
+void bulk_link_exit(void);
+ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
+
+/* ---------------------------------------------------------------- endpoint.c */
+
+int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open);
+int bulk_ep_close(struct bulk_channel *ch, u32 handle);
+/* All endpoints of a dying channel, all inbounds. Process context. */
+void bulk_ep_close_all(struct bulk_channel *ch);
+/* ch->lock held: write EV_EP_* events that found no room before. */
+void bulk_ep_flush_events(struct bulk_channel *ch);
+/* ch->lock held: slots have come free, grant windows to who wants some. */
+void bulk_inbound_grant(struct bulk_channel *ch);
+
+/* ------------------------------------------------------------------ submit.c */
+
+int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool nonblock);
+int bulk_submit_init(void);
+void bulk_submit_exit(void);
+
+#endif /* _RDMA_BULK_H_INTERNAL */
