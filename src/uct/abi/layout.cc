@@ -5,9 +5,9 @@
 // these UCX headers do not fit the binary interface that the module speaks; it
 // must not be built then.
 
-#include "abi/component.h"
-#include "abi/iface.h"
-#include "abi/params.h"
+#include "uct/abi/component.hpp"
+#include "uct/abi/iface.hpp"
+#include "uct/abi/params.hpp"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/type/class.h>

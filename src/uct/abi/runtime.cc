@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "abi/runtime.h"
+#include "uct/abi/runtime.hpp"
 
 #include <dlfcn.h>
 
@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "abi/imports.h"
+#include "uct/abi/imports.hpp"
 
 namespace bulk::abi {
 namespace {

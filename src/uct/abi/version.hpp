@@ -5,15 +5,14 @@
 // UCX installs the headers an application needs, not those a transport needs.
 // The files here describe what is missing, in the project's own words, for the
 // releases below and for no other. One binary holds all descriptions and
-// runtime.h picks one when the module is loaded; on any other release the
+// runtime.hpp picks one when the module is loaded; on any other release the
 // module stays out.
 //
 // The facts hold for LP64 builds without UCX's own statistics, as the
 // distributions ship them. layout.cc states every offset and size again as a
 // static_assert; test/uct/abi_test.cc holds them against the installed library.
 
-#ifndef RDMA_BULK_UCT_ABI_VERSION_H
-#define RDMA_BULK_UCT_ABI_VERSION_H
+#pragma once
 
 #include <cstdint>
 
@@ -38,5 +37,3 @@ constexpr const char* to_string(Version version) {
 }
 
 }  // namespace bulk::abi
-
-#endif

@@ -4,13 +4,12 @@
 // declares. Only those that exist with the same meaning in every supported
 // release stand here: a reference to one that is missing would keep the module
 // from loading, or kill a program that has it preloaded. The others are looked
-// up with dlsym (runtime.h).
+// up with dlsym (runtime.hpp).
 
-#ifndef RDMA_BULK_UCT_ABI_IMPORTS_H
-#define RDMA_BULK_UCT_ABI_IMPORTS_H
+#pragma once
 
-#include "abi/component.h"
-#include "abi/iface.h"
+#include "uct/abi/component.hpp"
+#include "uct/abi/iface.hpp"
 
 #include <ucs/type/class.h>
 
@@ -70,5 +69,3 @@ void uct_iface_dump_am(bulk::abi::BaseIface* iface, uct_am_trace_type_t type, st
 void* ucs_calloc(std::size_t count, std::size_t size, const char* name);
 void ucs_free(void* ptr);
 }
-
-#endif

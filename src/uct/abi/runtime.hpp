@@ -8,10 +8,9 @@
 // there, and the number that libucp tells) and uses a description only if all of
 // it agrees. Everything else is a stranger, and the module stays out.
 
-#ifndef RDMA_BULK_UCT_ABI_RUNTIME_H
-#define RDMA_BULK_UCT_ABI_RUNTIME_H
+#pragma once
 
-#include "abi/version.h"
+#include "uct/abi/version.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -59,5 +58,3 @@ Choice choose(const Evidence& evidence);
 const char* library_path();
 
 }  // namespace bulk::abi
-
-#endif

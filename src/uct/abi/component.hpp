@@ -6,11 +6,10 @@
 // All of these live in the plug-in's memory. libuct links component and
 // transport into its own lists, so both need static storage.
 
-#ifndef RDMA_BULK_UCT_ABI_COMPONENT_H
-#define RDMA_BULK_UCT_ABI_COMPONENT_H
+#pragma once
 
-#include "abi/params.h"
-#include "abi/version.h"
+#include "uct/abi/params.hpp"
+#include "uct/abi/version.hpp"
 
 #include <uct/api/uct.h>
 
@@ -75,7 +74,7 @@ inline constexpr std::uint64_t md_flag_invalidate_rma = std::uint64_t{1} << 11;
 inline constexpr std::uint64_t md_flag_invalidate_amo = std::uint64_t{1} << 12;
 
 // Slots that exist in every release. A slot whose flag is absent from
-// MdAttr::flags is never called; unsupported.h has functions to fill them.
+// MdAttr::flags is never called; unsupported.hpp has functions to fill them.
 struct MdOpsCommon {
   void (*close)(uct_md_h md);
   ucs_status_t (*query)(uct_md_h md, MdAttr* attr);
@@ -177,5 +176,3 @@ struct Transport {
 };
 
 }  // namespace bulk::abi
-
-#endif

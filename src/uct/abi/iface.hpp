@@ -8,12 +8,11 @@
 // progress fields when progress is switched on, the interface pointer of an
 // endpoint when UCP puts a failed one aside. Nothing here may move.
 
-#ifndef RDMA_BULK_UCT_ABI_IFACE_H
-#define RDMA_BULK_UCT_ABI_IFACE_H
+#pragma once
 
-#include "abi/component.h"
-#include "abi/params.h"
-#include "abi/version.h"
+#include "uct/abi/component.hpp"
+#include "uct/abi/params.hpp"
+#include "uct/abi/version.hpp"
 
 #include <uct/api/uct.h>
 
@@ -133,5 +132,3 @@ struct InternalOps<Version::v1_23> {
 };
 
 }  // namespace bulk::abi
-
-#endif

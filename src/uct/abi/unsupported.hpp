@@ -4,8 +4,7 @@
 // the flags not to call it; should it call all the same, it gets a plain refusal.
 // Slots whose arguments differ between releases are described without arguments: a callee may ignore them.
 
-#ifndef RDMA_BULK_UCT_ABI_UNSUPPORTED_H
-#define RDMA_BULK_UCT_ABI_UNSUPPORTED_H
+#pragma once
 
 #include <ucs/type/status.h>
 
@@ -31,5 +30,3 @@ template <typename Slot>
 inline constexpr std::remove_cv_t<Slot> unsupported = &Refusal<std::remove_cv_t<Slot>>::call;
 
 }  // namespace bulk::abi
-
-#endif

@@ -6,10 +6,9 @@
 // Where a release only added fields at the end, one description of the common
 // part serves all.
 
-#ifndef RDMA_BULK_UCT_ABI_PARAMS_H
-#define RDMA_BULK_UCT_ABI_PARAMS_H
+#pragma once
 
-#include "abi/version.h"
+#include "uct/abi/version.hpp"
 
 #include <uct/api/uct.h>
 
@@ -217,5 +216,3 @@ struct EpAttr {  // the common part
 };
 
 }  // namespace bulk::abi
-
-#endif
