@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "transport_list.h"
+#include "uct/transport_list.hpp"
 
 #include <cstdlib>
 

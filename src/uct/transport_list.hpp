@@ -3,8 +3,7 @@
 // UCX_TLS, read as far as it concerns one transport: did the user ask for it by
 // name? "all" and a list of exceptions ("^tcp") ask for nothing by name.
 
-#ifndef RDMA_BULK_UCT_TRANSPORT_LIST_H
-#define RDMA_BULK_UCT_TRANSPORT_LIST_H
+#pragma once
 
 #include <string_view>
 
@@ -18,5 +17,3 @@ bool names_transport(std::string_view list, std::string_view name);
 bool user_names_transport(std::string_view name);
 
 }  // namespace bulk::uct
-
-#endif
