@@ -209,10 +209,7 @@ class Channel {
 
  private:
   Channel() = default;
-  Result<void> map_all(const rdma_bulk_bind& bind);
-  Result<void> map_slots(std::uint64_t rx_offset, std::uint64_t rx_bytes, std::uint32_t rx_first,
-                         std::uint32_t rx_count, std::uint64_t tx_offset, std::uint64_t tx_bytes,
-                         std::uint32_t tx_first, std::uint32_t tx_count);
+  bool map_slots();
   void grow_for_endpoint();
   void receive_low();
 
@@ -232,6 +229,7 @@ class Channel {
   std::uint32_t tx_stride_ = 0;
   std::uint32_t rx_stride_ = 0;
   bool grown_for_endpoint_ = false;
+  std::vector<rdma_bulk_grow> unmapped_;  // slots that the kernel has given and mmap not yet; oldest first
   BindOptions options_;
   Limits limits_;
   Address address_;
@@ -277,6 +275,8 @@ unsigned Channel::progress(Handler&& handler, unsigned max) {
   rdma_bulk_event event;
   unsigned taken = 0;
   while (taken < max && ring_.peek(event)) {
+    // A message may be in a slot whose mapping has failed so far: it waits in the ring, nothing overtakes it.
+    if (event.type == RDMA_BULK_EV_RECV && event.slot >= rx_base_.size() && !map_slots()) break;
     ring_.advance();
     ++taken;
     dispatch(handler, event);
@@ -291,7 +291,6 @@ void Channel::dispatch(Handler& handler, const rdma_bulk_event& event) {
   switch (event.type) {
     case RDMA_BULK_EV_RECV: {
       const RxSlot slot{event.slot};
-      if (slot.value >= rx_base_.size()) break;  // cannot be: the kernel numbers what it gave
       rx_.received(slot);
       const SlotAction action = handler.on_message(
           Message{ep, event.id, slot, static_cast<std::uint32_t>(event.length), rx_data(slot)});

@@ -33,6 +33,10 @@ struct HostInfo {
 //   ENODEV           all is well, but there is no RDMA device with an IP address in this network namespace
 Result<HostInfo> query();
 
+// The same on an open file of the device node, which may already be a domain or channel. No devices are no
+// error.
+Result<HostInfo> query_file(int fd);
+
 class Domain;
 
 // A registered range of memory; deregisters itself at the end (errors are ignored there; use

@@ -3,6 +3,8 @@
 // Owners of the two things a process gets from the kernel: a file descriptor and a mapping.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -47,7 +49,9 @@ class Mapping {
  public:
   Mapping() = default;
   Mapping(Mapping&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : base_(std::exchange(other.base_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)),
+        owner_(other.owner_) {}
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping() { reset(); }
 
@@ -63,6 +67,7 @@ class Mapping {
 
   std::byte* base_ = nullptr;  // owned: munmap
   std::size_t bytes_ = 0;
+  pid_t owner_ = 0;  // process that has the mapping
 };
 
 }  // namespace bulk
