@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The lab: makes a Debian root file system, builds the project in it, boots virtual RDMA hosts.
+
+    cli      commands and options           term     progress, logs, locks, child processes
+    rootfs   the Debian tree and its image  chroot   running things inside that tree
+    kernel   flavours, headers, initrd      build    the project, natively, and its disk image
+    qemu     one host, and N joined hosts   session  a run of hosts from boot to verdict
+    klog     reading kernel logs
+"""

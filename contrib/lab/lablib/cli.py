@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The lab's commands and options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import build, kernel, klog, rootfs, term
+from .paths import CACHE, LOGS, MINE, debug_kernels
+from .qemu import Machine
+from .session import Session
+
+_HELP = """\
+Virtual RDMA hosts for rdma-bulk: a Debian 13 root file system, the project built in it, and QEMU
+hosts joined by a network with a software RDMA adapter (rxe0) and rdma_bulk on each.
+
+commands
+  run [--all] -- COMMAND   boot hosts, run COMMAND on host 1 (--all: on each), stop them
+  shell                    boot hosts, give a prompt on host 1, stop them
+  build                    build only
+
+  up                       boot hosts that stay up (for 4 hours at most)
+  exec HOST -- COMMAND     run COMMAND on host HOST (1, 2, host1, ..., all) of those
+  reload                   build, bring what changed to the hosts that are up, reload rdma_bulk
+  status                   what is up, where its logs are
+  down                     stop the hosts that are up
+"""
+
+_EPILOG = """\
+Several words after -- are one command and its arguments; one word alone is a shell command.
+
+Needs: root, Debian 12 or 13, the network for Debian's packages. Disk: 4 GB in the cache
+(/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per debug kernel. Memory: 2 GB per host.
+
+Exit status: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
+lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 130 when interrupted.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab", description=_HELP, epilog=_EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("hosts")
+    group.add_argument("--hosts", type=int, default=2, metavar="N", help="number of hosts (2)")
+    group.add_argument("--cpus", type=int, default=2, metavar="N", help="processors per host (2)")
+    group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
+    group.add_argument("--kernel", default=kernel.STOCK, metavar="FLAVOUR", help="stock (default), or a debug kernel: kasan, lockdep")
+    group.add_argument("--kernel-dir", metavar="DIR", help="where the debug kernels' packages are (../shared/debug-kernel)")
+    group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
+    group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
+    group.add_argument("--no-build", action="store_true", help="take what was last built for this kernel")
+    group.add_argument("--logs", metavar="DIR", help="folder for the logs of this run")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", parents=[common], help=argparse.SUPPRESS)
+    run.add_argument("--all", action="store_true", help="run the command on every host")
+    run.add_argument("--user", default="root", choices=["root", "bulk"], help="as which user (root)")
+    commands.add_parser("shell", parents=[common]).add_argument("--user", default="root", choices=["root", "bulk"])
+    commands.add_parser("build", parents=[common])
+    commands.add_parser("up", parents=[common])
+    execute = commands.add_parser("exec")
+    execute.add_argument("host", help="1, 2, host1, ... or all")
+    execute.add_argument("--user", default="root", choices=["root", "bulk"])
+    reload = commands.add_parser("reload")
+    reload.add_argument("--kernel-dir", metavar="DIR")
+    reload.add_argument("--module-only", action="store_true", help="build nothing but the kernel module")
+    commands.add_parser("status")
+    commands.add_parser("down")
+    return parser
+
+
+def main(words: list[str]) -> int:
+    """Run the lab; returns its exit status."""
+    rest: list[str] = []
+    if "--" in words:
+        split = words.index("--")
+        words, rest = words[:split], words[split + 1:]
+    parser = _parser()
+    if not words:
+        parser.print_help()
+        return term.USAGE
+    options = parser.parse_args(words)
+    if rest and options.command not in ("run", "exec"):
+        parser.error(f"{options.command} takes no command after --")
+    if not rest and options.command in ("run", "exec"):
+        parser.error(f"{options.command} needs -- COMMAND")
+    if getattr(options, "hosts", 1) not in range(1, 17):
+        parser.error("--hosts must be from 1 to 16")
+    if getattr(options, "cpus", 1) not in range(1, 65) or getattr(options, "memory", 2048) < 768:
+        parser.error("--cpus must be from 1 to 64, --memory at least 768")
+    options.rest = rest
+    term.catch_signals()
+    try:
+        MINE.mkdir(parents=True, exist_ok=True)
+        CACHE.chmod(0o711)
+        return _COMMANDS[options.command](options)
+    except term.LabError as error:
+        term.warn(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        term.warn("interrupted")
+        return term.INTERRUPTED
+
+
+class Prepared:
+    """Everything a command needs before hosts can boot."""
+
+    def __init__(self, options: argparse.Namespace, flavour: str | None = None) -> None:
+        self.options = options
+        if options.logs:
+            self.logs = Path(options.logs).resolve()
+            self.logs.mkdir(parents=True, exist_ok=True)
+        else:
+            self.logs = term.new_log_folder(LOGS, options.command)
+        term.say(f"logs are in {self.logs}")
+        self.rootfs = rootfs.get(self.logs)
+        self.kernel = kernel.get(flavour or options.kernel, debug_kernels(options.kernel_dir), self.rootfs, self.logs)
+        if options.kmemleak and not self.kernel.is_debug:
+            raise term.LabError("--kmemleak needs a debug kernel (--kernel kasan)", term.USAGE)
+        if options.no_build:
+            self.layer = build.last(self.kernel)
+        else:
+            self.layer = build.build(self.rootfs, self.kernel, self.logs)
+
+    def boot(self, lasting: bool = False, hosts: int | None = None) -> Session:
+        options = self.options
+        machine = Machine(self.kernel, options.cpus, options.memory, options.append.split())
+        return Session.boot(hosts or options.hosts, machine, self.rootfs, self.layer, self.logs, lasting, options.kmemleak)
+
+
+def verdict(session: Session, status: int, last: bool) -> int:
+    """`status`, unless a host's kernel log has a report in it."""
+    reports = session.reports(last)
+    if reports:
+        (session.logs / "reports").write_text(klog.show(reports, 1000) + "\n")
+        term.warn(klog.show(reports))
+        term.warn(f"FAILED: {len(reports)} kernel report{'s' * (len(reports) > 1)} (all: {session.logs}/reports)")
+        return status or term.REPORT
+    return status
+
+
+def _command(rest: list[str]) -> list[str] | str:
+    return rest[0] if len(rest) == 1 else rest
+
+
+def _run(options: argparse.Namespace) -> int:
+    session = Prepared(options).boot()
+    try:
+        status = 0
+        for host in session.hosts if options.all else session.hosts[:1]:
+            status = session.run(host.number, _command(options.rest), options.user) or status
+        status = verdict(session, status, last=True)
+    finally:
+        session.end()
+    term.say(f"done, exit status {status}; logs: {session.logs}")
+    return status
+
+
+def _shell(options: argparse.Namespace) -> int:
+    session = Prepared(options).boot()
+    try:
+        session.run(1, "", options.user)
+        return verdict(session, 0, last=True)
+    finally:
+        session.end()
+
+
+def _build(options: argparse.Namespace) -> int:
+    options.no_build = False
+    prepared = Prepared(options)
+    term.say(f"built; what goes on the hosts is in {prepared.layer.folder}")
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    old = Session.load()
+    if old:
+        raise term.LabError("hosts of this checkout are up already ('lab down' stops them)", term.USAGE)
+    session = Prepared(options).boot(lasting=True)
+    status = verdict(session, 0, last=False)
+    session.save()
+    term.say("lab exec 1 -- COMMAND, lab reload, lab down; consoles: " + ", ".join(str(host.console) for host in session.hosts))
+    return status
+
+
+def _lasting() -> Session:
+    session = Session.load()
+    if not session:
+        raise term.LabError("no hosts of this checkout are up ('lab up' boots some)", term.USAGE)
+    return session
+
+
+def _exec(options: argparse.Namespace) -> int:
+    session = _lasting()
+    name = options.host.removeprefix("host")
+    numbers = [host.number for host in session.hosts]
+    if name != "all":
+        if not name.isdigit() or int(name) not in numbers:
+            raise term.LabError(f"no host '{options.host}'; there are 1 to {len(numbers)}, and 'all'", term.USAGE)
+        numbers = [int(name)]
+    status = 0
+    for number in numbers:
+        status = session.run(number, _command(options.rest), options.user) or status
+    status = verdict(session, status, last=False)
+    session.save()
+    return status
+
+
+def _reload(options: argparse.Namespace) -> int:
+    session = _lasting()
+    logs = term.new_log_folder(LOGS, "reload")
+    tree = rootfs.get(logs)
+    chosen = kernel.get(session.flavour, debug_kernels(options.kernel_dir), tree, logs)
+    before = build.contents(build.last(chosen).folder)
+    layer = build.build(tree, chosen, logs, user_space=not options.module_only)
+    after = build.contents(layer.folder)
+    changed = [layer.folder / name for name, digest in after.items() if before.get(name) != digest]
+    term.say(f"{len(changed)} files changed")
+    if changed:
+        session.push(layer.folder, changed)
+    status = 0
+    if layer.has_module:
+        for number, (code, text) in session.on_all("modprobe -r rdma_bulk && modprobe rdma_bulk", timeout=120).items():
+            if code != 0:
+                term.warn(f"host{number}: rdma_bulk was not reloaded (status {code}): {text.strip()}")
+                status = term.FAILED
+    status = verdict(session, status, last=False)
+    session.save()
+    if status == 0:
+        term.say("reloaded")
+    return status
+
+
+def _status(options: argparse.Namespace) -> int:
+    session = Session.load()
+    if not session:
+        print("no hosts are up")
+        return term.FAILED
+    print(f"kernel   {session.flavour}\nlogs     {session.logs}\nssh      ssh -F {session.folder}/ssh_config host1")
+    for host in session.hosts:
+        print(f"{host.name}    pid {host.pid}, ssh port {host.port}, console {host.console}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    session = Session.load()
+    if not session:
+        term.say("no hosts were up")
+        return 0
+    status = verdict(session, 0, last=True)
+    session.end()
+    term.say("hosts are stopped")
+    return status
+
+
+_COMMANDS = {
+    "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
+    "down": _down,
+}

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A run of hosts: booted together, commands run on them over ssh, their kernel logs judged.
+
+A session ends with the lab (`lab run`, `lab check`, ...) or lasts (`lab up`); a lasting one is
+described in `MINE/up.json` for later commands. Each host has one ssh connection that all commands
+share, because setting one up is slow under emulation."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Sequence
+
+from . import klog, qemu, term
+from .build import Layer
+from .paths import MINE
+from .qemu import Host, Machine
+from .rootfs import Rootfs
+
+_LASTING = MINE / "up.json"
+
+# Runs on each host: gives what kmemleak thinks has leaked since the host came up.
+_KMEMLEAK = """
+f=/sys/kernel/debug/kmemleak
+echo scan > $f; sleep 6; echo scan > $f; cat $f
+"""
+
+
+class Session:
+    """Hosts that are up. `folder` holds sockets and the ssh configuration, `logs` the consoles."""
+
+    def __init__(self, hosts: list[Host], folder: Path, logs: Path, flavour: str, kmemleak: bool) -> None:
+        self.hosts = hosts
+        self.folder = folder
+        self.logs = logs
+        self.flavour = flavour
+        self.kmemleak = kmemleak
+        self._read: dict[int, int] = {}
+
+    # -- life
+
+    @classmethod
+    def boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool = False,
+             kmemleak: bool = False) -> Session:
+        """Boot `count` hosts and wait until they take commands."""
+        folder = Path(tempfile.mkdtemp(prefix="lab-"))
+        if kmemleak:
+            machine.arguments.append("kmemleak=on")
+        hosts: list[Host] = []
+        try:
+            how = qemu.accelerator(machine.kernel)
+            term.say(f"booting {count} host{'s' * (count > 1)}: Linux {machine.kernel.version}, {machine.cpus} CPUs, "
+                     f"{machine.memory_mb} MB each, {'KVM' if how == 'kvm' else 'emulated'}")
+            hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
+            session = cls(hosts, folder, logs, machine.kernel.flavour, kmemleak)
+            session._write_ssh_config(rootfs)
+            qemu.wait_ready(hosts, 300)
+            session._connect()
+        except BaseException:
+            for host in hosts:
+                host.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        term.say("hosts are up: " + ", ".join(host.name for host in hosts))
+        if kmemleak:
+            session.on_all("echo clear > /sys/kernel/debug/kmemleak")
+        return session
+
+    def save(self) -> None:
+        """Make this session known to later commands of this checkout."""
+        _LASTING.write_text(json.dumps({
+            "hosts": [[host.number, host.pid, host.port, str(host.console)] for host in self.hosts],
+            "folder": str(self.folder), "logs": str(self.logs), "flavour": self.flavour, "kmemleak": self.kmemleak,
+            "read": self._read,
+        }))
+
+    @classmethod
+    def load(cls) -> Session | None:
+        """The lasting session of this checkout, if it is up."""
+        try:
+            state = json.loads(_LASTING.read_text())
+        except FileNotFoundError:
+            return None
+        hosts = [Host(number, pid, port, Path(console)) for number, pid, port, console in state["hosts"]]
+        session = cls(hosts, Path(state["folder"]), Path(state["logs"]), state["flavour"], state["kmemleak"])
+        session._read = {int(number): offset for number, offset in state["read"].items()}
+        if not all(host.is_alive() for host in hosts):
+            term.warn("a host of the session is gone; the last of its console:")
+            for host in hosts:
+                if not host.is_alive():
+                    term.warn(f"{host.name}\n{term.tail(host.console)}")
+            session.end()
+            return None
+        return session
+
+    def end(self) -> None:
+        """Stop all hosts at once and remove what the session left outside its logs."""
+        for host in self.hosts:
+            subprocess.run(["ssh", "-F", str(self.folder / "ssh_config"), "-O", "exit", host.name],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            host.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            if json.loads(_LASTING.read_text())["folder"] == str(self.folder):
+                _LASTING.unlink()
+        except FileNotFoundError:
+            pass
+
+    # -- commands
+
+    def host(self, number: int) -> Host:
+        return self.hosts[number - 1]
+
+    def ssh(self, number: int, command: Sequence[str] | str, user: str = "root", tty: bool = False) -> list[str]:
+        """The command line that runs `command` on a host. A list is passed word by word, a string is
+        a shell command."""
+        text = command if isinstance(command, str) else shlex.join(command)
+        options = ["-tt" if tty else "-T", "-l", user]
+        return ["ssh", "-F", str(self.folder / "ssh_config"), *options, f"host{number}", *([text] if text else [])]
+
+    def run(self, number: int, command: Sequence[str] | str, user: str = "root", stdin: int | IO[bytes] | None = None) -> int:
+        """Run a command on a host with this terminal, and return its exit status."""
+        tty = stdin is None and sys.stdin.isatty() and sys.stdout.isatty()
+        return subprocess.run(self.ssh(number, command, user, tty), stdin=stdin).returncode
+
+    def output(self, number: int, command: Sequence[str] | str, user: str = "root", timeout: float | None = None) -> tuple[int, str]:
+        """Run a command on a host; its exit status (124: `timeout` seconds were not enough) and what it printed."""
+        try:
+            done = subprocess.run(self.ssh(number, command, user), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=timeout)
+        except subprocess.TimeoutExpired as expired:
+            return 124, (expired.stdout or b"").decode(errors="replace")
+        return done.returncode, done.stdout.decode(errors="replace")
+
+    def on_all(self, command: str, user: str = "root", timeout: float | None = None) -> dict[int, tuple[int, str]]:
+        """Run a shell command on all hosts at once."""
+        jobs = [(host.number, subprocess.Popen(self.ssh(host.number, command, user), stdin=subprocess.DEVNULL,
+                                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for host in self.hosts]
+        results = {}
+        for number, job in jobs:
+            try:
+                text, _ = job.communicate(timeout=timeout)
+                results[number] = (job.returncode, text.decode(errors="replace"))
+            except subprocess.TimeoutExpired:
+                job.kill()
+                results[number] = (124, "")
+        return results
+
+    def push(self, folder: Path, changed: list[Path]) -> None:
+        """Bring the files `changed` (below `folder`) to all hosts, over what is there."""
+        names = "\0".join(str(path.relative_to(folder)) for path in changed)
+        archive = subprocess.run(["tar", "-C", str(folder), "--null", "-T", "-", "--owner=0", "--group=0", "-cf", "-"],
+                                 input=names.encode(), stdout=subprocess.PIPE, check=True).stdout
+        for host in self.hosts:
+            status = subprocess.run(self.ssh(host.number, "tar -C / --unlink-first -xf - && ldconfig"), input=archive).returncode
+            if status != 0:
+                raise term.LabError(f"cannot copy the new files to {host.name}")
+
+    # -- verdict
+
+    def reports(self, last: bool = False) -> list[klog.Report]:
+        """The kernel reports since the last call; with `last`, as the hosts are about to be stopped,
+        also from `dmesg` and kmemleak."""
+        found: list[klog.Report] = []
+        time.sleep(0.2)  # the console's last line may be on its way
+        for host in self.hosts:
+            start = self._read.get(host.number, 0)
+            found += klog.scan_file(host.console, start)
+            self._read[host.number] = host.console.stat().st_size
+            if not host.is_alive():
+                found.append(klog.Report(str(host.console), 1, f"{host.name} has ended by itself\n{term.tail(host.console)}"))
+        if last:
+            found += self._last_reports(bool(found))
+        return found
+
+    def _last_reports(self, found_before: bool) -> list[klog.Report]:
+        found = []
+        for number, (status, text) in self.on_all("dmesg", timeout=60).items():
+            path = self.logs / f"host{number}.dmesg"
+            path.write_text(text)
+            if status != 0:
+                found.append(klog.Report(str(path), 1, f"host{number} no longer takes commands (status {status})\n"
+                                                       f"{term.tail(self.host(number).console)}"))
+            elif not found_before:
+                found += klog.scan_file(path)
+        if self.kmemleak:
+            term.say("looking for leaked memory (kmemleak)")
+            for number, (_, text) in self.on_all(_KMEMLEAK, timeout=300).items():
+                path = self.logs / f"host{number}.kmemleak"
+                path.write_text(text)
+                if "unreferenced object" in text:
+                    found.append(klog.Report(str(path), 1, "kmemleak:\n" + text[:4000]))
+        return found
+
+    # -- inside
+
+    def _write_ssh_config(self, rootfs: Rootfs) -> None:
+        parts = [f"Host {host.name}\n    Port {host.port}\n" for host in self.hosts]
+        (self.folder / "ssh_config").write_text("".join(parts) + (
+            "Host *\n    HostName 127.0.0.1\n    User root\n"
+            f"    IdentityFile {rootfs.ssh_key}\n    IdentitiesOnly yes\n"
+            "    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n"
+            "    PreferredAuthentications publickey\n    ConnectTimeout 60\n    ServerAliveInterval 30\n    ServerAliveCountMax 10\n"
+            f"    ControlMaster auto\n    ControlPersist yes\n    ControlPath {self.folder}/%n-%r\n"))
+
+    def _connect(self) -> None:
+        for number, (status, text) in self.on_all("true", timeout=120).items():
+            if status != 0:
+                raise term.LabError(f"host{number} is up but takes no commands\n{text}\n{term.tail(self.host(number).console)}")
