@@ -30,8 +30,7 @@ void number_slots(std::vector<std::byte*>& base, std::byte* first, std::uint32_t
 }  // namespace
 
 Result<Channel> Channel::bind(const Domain& domain, const BindOptions& options) {
-  rdma_bulk_bind bind;
-  std::memset(&bind, 0, sizeof(bind));
+  rdma_bulk_bind bind{};
   if (options.device.size() >= sizeof(bind.device)) return bind_error(ENODEV, options);
   auto fd = open_device_node();
   if (!fd) return fd.error();
@@ -148,8 +147,7 @@ void Channel::receive_low() {
 
 Result<EpHandle> Channel::ep_open(const Address& peer, std::uint64_t user_data) {
   grow_for_endpoint();
-  rdma_bulk_ep_open open;
-  std::memset(&open, 0, sizeof(open));
+  rdma_bulk_ep_open open{};
   open.size = sizeof(open);
   std::memcpy(open.addr, peer.abi().data(), sizeof(open.addr));
   open.token = peer.token();
@@ -190,8 +188,7 @@ bool Channel::wait(int timeout_ms) {
 }
 
 Result<ChannelStats> Channel::stats() const {
-  rdma_bulk_stats s;
-  std::memset(&s, 0, sizeof(s));
+  rdma_bulk_stats s{};
   s.size = sizeof(s);
   if (const long result = call(fd_.get(), RDMA_BULK_IOC_STATS, &s); result < 0) {
     return Error{static_cast<int>(-result), "cannot read the channel's statistics"};

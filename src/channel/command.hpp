@@ -62,8 +62,7 @@ struct Command {
 
  private:
   static Command make(std::uint8_t op, EpHandle ep, std::uint64_t user_data, unsigned flags) {
-    Command c;
-    std::memset(&c.abi, 0, sizeof(c.abi));
+    Command c{};
     c.abi.op = op;
     c.abi.flags = static_cast<std::uint16_t>(flags);
     c.abi.ep = ep.value;

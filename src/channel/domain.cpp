@@ -31,9 +31,9 @@ Error version_error(std::uint32_t kernel) {
 
 Result<HostInfo> query_file(int fd) {
   std::vector<rdma_bulk_device> places(16);
-  rdma_bulk_query query;
+  rdma_bulk_query query{};
   for (;;) {
-    std::memset(&query, 0, sizeof(query));
+    query = {};
     query.size = sizeof(query);
     query.device_size = sizeof(rdma_bulk_device);
     query.devices = reinterpret_cast<std::uintptr_t>(places.data());

@@ -13,27 +13,28 @@ namespace bulk {
 
 // A command has ended. Every accepted command (except OP_RETURN) ends exactly once.
 struct Done {
-  std::uint64_t user_data;  // of the command
+  std::uint64_t user_data = 0;  // of the command
   EpHandle ep;
-  TxSlot slot;           // the slot it used, or an invalid one
-  Status status;         // ECANCELED: the endpoint was closed; else what went wrong
-  std::uint64_t length;  // bytes asked for
+  TxSlot slot;               // the slot it used, or an invalid one
+  Status status;             // ECANCELED: the endpoint was closed; else what went wrong
+  std::uint64_t length = 0;  // bytes asked for
 };
 
 // A message has come.
 struct Message {
-  EpHandle ep;       // the endpoint whose remote channel sent it; invalid: this channel opened none to it
-  std::uint16_t id;  // the sender's message id
+  EpHandle ep;           // the endpoint whose remote channel sent it; invalid: this channel opened none to it
+  std::uint16_t id = 0;  // the sender's message id
   RxSlot slot;
-  std::uint32_t length;  // bytes, 0 to max_message
-  std::byte* data;       // in the slot. In front of it are BindOptions::rx_headroom bytes for the process
+  std::uint32_t length = 0;  // bytes, 0 to max_message
+  std::byte* data =
+      nullptr;  // in the slot. In front of it are BindOptions::rx_headroom bytes for the process
 };
 
 // Something happened to an endpoint.
 struct EndpointEvent {
   EpHandle ep;
-  std::uint64_t user_data;  // of the endpoint
-  Status status;            // on_down: why
+  std::uint64_t user_data = 0;  // of the endpoint
+  Status status;                // on_down: why
 };
 
 // Who owns a receive slot after on_message().

@@ -44,8 +44,7 @@ class Uring {
 
   // 0 or a negative errno.
   int open(bool sqpoll) {
-    io_uring_params params;
-    std::memset(&params, 0, sizeof(params));
+    io_uring_params params{};
     params.flags = IORING_SETUP_SQE128 | IORING_SETUP_SUBMIT_ALL;
     if (sqpoll) {
       params.flags |= IORING_SETUP_SQPOLL;

@@ -18,7 +18,7 @@ using Bytes = std::array<std::uint8_t, RDMA_BULK_ADDR_MAX>;
 
 template <class Sockaddr>
 Sockaddr load(const Bytes& bytes) {
-  Sockaddr result;
+  Sockaddr result{};
   std::memcpy(&result, bytes.data(), sizeof(result));
   return result;
 }
