@@ -52,8 +52,9 @@ class Layer:
     has_module: bool
 
 
-def build(rootfs: Rootfs, kernel: Kernel, logs: Path, user_space: bool = True) -> Layer:
-    """Build everything for `kernel`; `user_space=False` keeps what was last installed of the rest."""
+def build(rootfs: Rootfs, kernel: Kernel, logs: Path, user_space: bool = True, with_module: bool = True) -> Layer:
+    """Build everything for `kernel`; `user_space=False` keeps what was last installed of the rest,
+    `with_module=False` leaves the kernel module out."""
     with term.locked(MINE / "build.lock", "it is building this checkout"):
         BUILD.mkdir(parents=True, exist_ok=True)
         files = _checkout_files()
@@ -67,7 +68,7 @@ def build(rootfs: Rootfs, kernel: Kernel, logs: Path, user_space: bool = True) -
         else:
             term.say("no configure.ac in this checkout: no user space to build")
             subprocess.run(["rm", "-rf", str(stage)], check=True)
-        module = _build_module(rootfs, kernel, files, logs)
+        module = _build_module(rootfs, kernel, files, logs) if with_module else None
         return _make_layer(rootfs, kernel, stage, module, logs)
 
 
@@ -163,9 +164,9 @@ def _make_layer(rootfs: Rootfs, kernel: Kernel, stage: Path, module: Path | None
     if module:
         updates = folder / f"usr/lib/modules/{kernel.version}/updates"
         updates.mkdir(parents=True)
-        shutil.copy(module, updates / module.name)
-        term.call(["strip", "--strip-debug", updates / module.name], log, "stripping the module") \
-            if shutil.which("strip") else None
+        inside = Path("/build") / module.relative_to(BUILD)
+        chroot.call(rootfs.tree, BUILD, ["strip", "--strip-debug", "-o", f"{inside}.stripped", str(inside)], log, "stripping the module")
+        module.with_name(module.name + ".stripped").rename(updates / module.name)
         index = BUILD / f"depmod-{kernel.flavour}"
         subprocess.run(["rm", "-rf", str(index)], check=True)
         index.mkdir()

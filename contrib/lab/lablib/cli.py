@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
     group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
     group.add_argument("--no-build", action="store_true", help="take what was last built for this kernel")
+    group.add_argument("--no-module", action="store_true", help="leave the kernel module out")
     group.add_argument("--logs", metavar="DIR", help="folder for the logs of this run")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -122,7 +123,7 @@ class Prepared:
         if options.no_build:
             self.layer = build.last(self.kernel)
         else:
-            self.layer = build.build(self.rootfs, self.kernel, self.logs)
+            self.layer = build.build(self.rootfs, self.kernel, self.logs, with_module=not options.no_module)
 
     def boot(self, lasting: bool = False, hosts: int | None = None) -> Session:
         options = self.options

@@ -42,6 +42,7 @@ class Session:
         self.flavour = flavour
         self.kmemleak = kmemleak
         self._read: dict[int, int] = {}
+        self._reported = False
 
     # -- life
 
@@ -77,7 +78,7 @@ class Session:
         _LASTING.write_text(json.dumps({
             "hosts": [[host.number, host.pid, host.port, str(host.console)] for host in self.hosts],
             "folder": str(self.folder), "logs": str(self.logs), "flavour": self.flavour, "kmemleak": self.kmemleak,
-            "read": self._read,
+            "read": self._read, "reported": self._reported,
         }))
 
     @classmethod
@@ -90,6 +91,7 @@ class Session:
         hosts = [Host(number, pid, port, Path(console)) for number, pid, port, console in state["hosts"]]
         session = cls(hosts, Path(state["folder"]), Path(state["logs"]), state["flavour"], state["kmemleak"])
         session._read = {int(number): offset for number, offset in state["read"].items()}
+        session._reported = state["reported"]
         if not all(host.is_alive() for host in hosts):
             term.warn("a host of the session is gone; the last of its console:")
             for host in hosts:
@@ -175,11 +177,12 @@ class Session:
             self._read[host.number] = host.console.stat().st_size
             if not host.is_alive():
                 found.append(klog.Report(str(host.console), 1, f"{host.name} has ended by itself\n{term.tail(host.console)}"))
+        self._reported |= bool(found)
         if last:
-            found += self._last_reports(bool(found))
+            found += self._last_reports()
         return found
 
-    def _last_reports(self, found_before: bool) -> list[klog.Report]:
+    def _last_reports(self) -> list[klog.Report]:
         found = []
         for number, (status, text) in self.on_all("dmesg", timeout=60).items():
             path = self.logs / f"host{number}.dmesg"
@@ -187,7 +190,7 @@ class Session:
             if status != 0:
                 found.append(klog.Report(str(path), 1, f"host{number} no longer takes commands (status {status})\n"
                                                        f"{term.tail(self.host(number).console)}"))
-            elif not found_before:
+            elif not self._reported:  # the console has said it all otherwise
                 found += klog.scan_file(path)
         if self.kmemleak:
             term.say("looking for leaked memory (kmemleak)")
