@@ -100,7 +100,9 @@ AC_DEFUN([BULK_UDEV], [
     [AS_HELP_STRING([--with-udevrulesdir=DIR], [install the udev rule into DIR (default: ask pkg-config udev)])])
   AS_CASE(["$with_udevrulesdir"],
     [yes|''], [
-      udevrulesdir=`$PKG_CONFIG --variable=udevdir udev 2>/dev/null`
+      dnl /lib may be a link to /usr/lib, and a staged installation must not make it a folder.
+      AS_IF([test -d /usr/lib/udev], [udevrulesdir=/usr/lib/udev],
+        [udevrulesdir=`$PKG_CONFIG --variable=udevdir udev 2>/dev/null`])
       udevrulesdir=${udevrulesdir:-/lib/udev}/rules.d
     ],
     [udevrulesdir=$with_udevrulesdir])
