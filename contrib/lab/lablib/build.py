@@ -29,7 +29,7 @@ from .rootfs import Rootfs, make_image
 BUILD = MINE / "build"
 
 _CONFIGURE = ["--prefix=/usr", "--libdir=/usr/lib/x86_64-linux-gnu", "--libexecdir=/usr/libexec",
-              "--sysconfdir=/etc", "--localstatedir=/var", "--without-kernel-module"]
+              "--sysconfdir=/etc", "--localstatedir=/var", "--without-kernel-module", "--enable-lab-tests"]
 
 _USER_SCRIPT = r"""
 set -e
