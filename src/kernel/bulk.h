@@ -123,6 +123,8 @@ struct bulk_dev *bulk_dev_find(struct ib_device *ibdev);
  */
 struct bulk_dev *bulk_dev_lookup(struct net *net, const char *name, u8 *port,
 				 union bulk_addr *addr);
+/* Call @fn for every live device, with a reference held and no lock. */
+int bulk_dev_for_each(int (*fn)(struct bulk_dev *dev, void *arg), void *arg);
 /* Fill up to @max entries; returns how many there are, or negative errno. */
 int bulk_dev_list(struct net *net, struct rdma_bulk_device *out, int max);
 
@@ -464,7 +466,8 @@ struct bulk_wr {
 	dma_addr_t		hdr_dma;
 	void			(*done)(struct bulk_wr *wr, enum ib_wc_status status);
 	void			*priv;
-	u64			bytes;
+	u32			bytes;
+	u32			places;		/* in the send queue */
 };
 
 enum bulk_smbd_state {
@@ -515,6 +518,7 @@ struct bulk_smbd {
 	bool			want_response;	/* keepalive to be answered */
 	u32			sq_free;	/* work requests that may be posted */
 	struct list_head	wrs;		/* free bulk_wr */
+	struct list_head	unposted;	/* bulk_wr whose posting failed */
 	struct bulk_wr		*wr_pool;
 	struct bulk_shm		hdrs;
 	struct bulk_shm		bufs;		/* receive buffers */
@@ -534,9 +538,10 @@ struct bulk_smbd_params {
 	enum ib_poll_context poll;
 };
 
-/* Make queue pair, CQ, buffers on smbd->cm_id's device, in smbd->pd. */
-int bulk_smbd_init(struct bulk_smbd *smbd, const struct bulk_smbd_ops *ops,
-		   struct rdma_cm_id *id, struct ib_pd *pd,
+/* First of all: makes the lock and the other functions safe to call. */
+void bulk_smbd_prepare(struct bulk_smbd *smbd, const struct bulk_smbd_ops *ops);
+/* Make queue pair, CQ, buffers on smbd->cm_id's device, in @pd. */
+int bulk_smbd_init(struct bulk_smbd *smbd, struct ib_pd *pd,
 		   const struct bulk_smbd_params *params, bool active);
 /* The connection is up: the active side sends its negotiate request. */
 void bulk_smbd_established(struct bulk_smbd *smbd);
@@ -561,12 +566,14 @@ bool bulk_smbd_can_send(const struct bulk_smbd *smbd);
  */
 void bulk_smbd_send(struct bulk_smbd *smbd, struct bulk_wr *wr, u32 hdr_len,
 		    struct ib_sge *sge, int nsge, u32 data_len);
-/* Post RDMA that ends with wr->cqe; on error as above. */
-void bulk_smbd_rdma(struct bulk_smbd *smbd, struct bulk_wr *wr, struct ib_rdma_wr *rdma);
+/* Post work requests that end with wr->cqe; on error as above. */
+void bulk_smbd_post(struct bulk_smbd *smbd, struct bulk_wr *wr,
+		    const struct ib_send_wr *chain);
+/* A work request that was taken but is not needed. */
+void bulk_smbd_put_wr(struct bulk_smbd *smbd, struct bulk_wr *wr);
 
 /* ---------------------------------------------------------------------- cm.c */
 
-int bulk_cm_init(void);
 void bulk_cm_exit(void);
 /* Listen in a network namespace (first use); dropped with the last user. */
 int bulk_cm_listen(struct net *net);
@@ -588,8 +595,6 @@ void bulk_link_fence(struct bulk_link *link, kuid_t uid);
 void bulk_link_announce(struct bulk_link *link, struct bulk_region *region);
 /* Device is going: tear down all its links and wait. */
 void bulk_link_dev_gone(struct bulk_dev *dev);
-int bulk_link_init(void);
-void bulk_link_exit(void);
 ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
 
 /* ---------------------------------------------------------------- endpoint.c */

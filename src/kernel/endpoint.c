@@ -1,0 +1,895 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/*
+ * Endpoints; the remote channels they lead to; our channels as other hosts see
+ * them; windows.
+ *
+ * An endpoint (struct bulk_ep) belongs to a channel and leads to a remote channel
+ * (struct bulk_rchan), which all endpoints of one user to it share. The other
+ * host keeps a struct bulk_inbound for it: OPEN makes it, CLOSED from the opener
+ * ends it. When the channel dies, its host says CLOSED (target) and keeps the
+ * inbound, now dead, until the opener's CLOSED comes, because messages may still
+ * be under way; those are dropped.
+ *
+ * Windows. An inbound has a limit: so many messages may have been received in all.
+ * The sum of what all inbounds of a channel may still receive (ch->rx_promised)
+ * never exceeds its free receive slots, so every message has a place. Raising
+ * a limit is decided whenever slots come back (bulk_inbound_grant), told by the
+ * link's worker.
+ *
+ * Locks: ch->mutex serialises open and close; link->mutex covers lists and states
+ * of remote channels; the lane's lock what submission and posting need; ch->lock
+ * windows and events. An endpoint's structure is freed by RCU, since submission
+ * finds it by its handle under RCU.
+ *
+ * Death of a channel: bulk_ep_close_all(). Death of a lane: bulk_rchan_down() for
+ * its remote channels. Both cancel what is not under way; an endpoint reports
+ * DOWN when its last command has ended.
+ */
+#include "link.h"
+#include "trace.h"
+
+#define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
+#define WINDOW_MAX	64	/* of one inbound */
+
+/* ------------------------------------------------------------------ remote channels */
+
+static void rchan_free_work(struct work_struct *work)
+{
+	struct bulk_rchan *rchan = container_of(work, struct bulk_rchan, free_work);
+
+	bulk_lane_put(rchan->lane);
+	bulk_link_put(rchan->link);
+	kfree(rchan);
+}
+
+static void rchan_release(struct kref *ref)
+{
+	struct bulk_rchan *rchan = container_of(ref, struct bulk_rchan, ref);
+
+	INIT_WORK(&rchan->free_work, rchan_free_work);
+	queue_work(bulk_wq, &rchan->free_work);
+}
+
+static void rchan_put(struct bulk_rchan *rchan)
+{
+	kref_put(&rchan->ref, rchan_release);
+}
+
+/* link->mutex held: a reference for the caller; DEAD ones are not found. */
+static struct bulk_rchan *rchan_get(struct bulk_link *link, u64 token, kuid_t uid,
+				    struct bulk_user *user)
+{
+	struct bulk_rchan *rchan;
+	struct bulk_lane *lane;
+	unsigned long id;
+	int err;
+
+	lockdep_assert_held(&link->mutex);
+	xa_for_each(&link->rchans, id, rchan) {
+		if (rchan->token == token && uid_eq(rchan->uid, uid) &&
+		    rchan->state != BULK_RCHAN_DEAD && rchan->nr_eps) {
+			kref_get(&rchan->ref);
+			return rchan;
+		}
+	}
+	rchan = kzalloc(sizeof(*rchan), GFP_KERNEL_ACCOUNT);
+	if (!rchan)
+		return ERR_PTR(-ENOMEM);
+	lane = bulk_lane_get(link, uid, user);
+	if (IS_ERR(lane)) {
+		kfree(rchan);
+		return ERR_CAST(lane);
+	}
+	kref_init(&rchan->ref);
+	rchan->link = bulk_link_get_ref(link);
+	rchan->lane = lane;
+	rchan->token = token;
+	rchan->uid = uid;
+	INIT_LIST_HEAD(&rchan->eps);
+	err = xa_alloc_cyclic(&link->rchans, &rchan->id, rchan, xa_limit_31b,
+			      &link->next_rchan, GFP_KERNEL);
+	if (err < 0) {
+		rchan_put(rchan);
+		return ERR_PTR(err);
+	}
+	kref_get(&rchan->ref);	/* the table's */
+	return rchan;
+}
+
+/* ------------------------------------------------------------------ endpoints */
+
+static void ep_free_rcu(struct rcu_head *rcu)
+{
+	kfree(container_of(rcu, struct bulk_ep, rcu));
+}
+
+static void ep_release(struct kref *ref)
+{
+	struct bulk_ep *ep = container_of(ref, struct bulk_ep, ref);
+
+	rchan_put(ep->rchan);
+	bulk_channel_put(ep->ch);
+	call_rcu(&ep->rcu, ep_free_rcu);
+}
+
+void bulk_ep_put(struct bulk_ep *ep)
+{
+	kref_put(&ep->ref, ep_release);
+}
+
+struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle)
+{
+	struct bulk_ep *ep;
+
+	rcu_read_lock();
+	ep = xa_load(&ch->eps, handle);
+	if (ep && !kref_get_unless_zero(&ep->ref))
+		ep = NULL;
+	rcu_read_unlock();
+	return ep;
+}
+
+/* ch->lock held: write what there is room for. True if all is reported. */
+static bool ep_report(struct bulk_ep *ep)
+{
+	static const struct { u8 bit; u16 type; } order[] = {
+		{ BULK_EPEV_UP, RDMA_BULK_EV_EP_UP },
+		{ BULK_EPEV_WRITABLE, RDMA_BULK_EV_WRITABLE },
+		{ BULK_EPEV_DOWN, RDMA_BULK_EV_EP_DOWN },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		struct rdma_bulk_event ev = {
+			.user_data	= ep->user_data,
+			.type		= order[i].type,
+			.ep		= ep->handle,
+			.slot		= RDMA_BULK_NO_SLOT,
+		};
+
+		if (!(ep->events & order[i].bit))
+			continue;
+		if (order[i].bit == BULK_EPEV_DOWN)
+			ev.result = READ_ONCE(ep->err);
+		if (!bulk_channel_event(ep->ch, &ev, false))
+			return false;
+		ep->events &= ~order[i].bit;
+	}
+	return true;
+}
+
+void bulk_ep_event(struct bulk_ep *ep, u8 bits)
+{
+	struct bulk_channel *ch = ep->ch;
+
+	spin_lock_bh(&ch->lock);
+	if (READ_ONCE(ep->state) != BULK_EP_CLOSED) {
+		ep->events |= bits;
+		if (!list_empty(&ep->event_list) || !ep_report(ep)) {
+			if (list_empty(&ep->event_list)) {
+				kref_get(&ep->ref);
+				list_add_tail(&ep->event_list, &ch->ep_events);
+			}
+		}
+	}
+	spin_unlock_bh(&ch->lock);
+}
+
+void bulk_ep_flush_events(struct bulk_channel *ch)
+{
+	struct bulk_ep *ep, *next;
+
+	lockdep_assert_held(&ch->lock);
+	list_for_each_entry_safe(ep, next, &ch->ep_events, event_list) {
+		if (READ_ONCE(ep->state) != BULK_EP_CLOSED && !ch->dead && !ep_report(ep))
+			break;
+		list_del_init(&ep->event_list);
+		/*
+		 * Not the last reference: the table's goes in ep_close() after the
+		 * state is CLOSED, and that takes ch->lock afterwards.
+		 */
+		kref_put(&ep->ref, ep_release);
+	}
+}
+
+/* No further commands. True if the endpoint was not down before. */
+static void ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
+{
+	struct bulk_lane *lane = ep->rchan->lane;
+	LIST_HEAD(ended);
+	bool was_alive, alone;
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	was_alive = ep->state == BULK_EP_OPENING || ep->state == BULK_EP_UP;
+	if (was_alive || state == BULK_EP_CLOSED) {
+		ep->state = state;
+		if (was_alive)
+			WRITE_ONCE(ep->err, err);
+		bulk_ep_cancel(ep, err, &ended);
+	}
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+	alone = was_alive && atomic_dec_and_test(&ep->pending);
+	if (alone)
+		bulk_ep_event(ep, BULK_EPEV_DOWN);
+}
+
+static void ep_up(struct bulk_ep *ep)
+{
+	struct bulk_lane *lane = ep->rchan->lane;
+	bool up;
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	up = ep->state == BULK_EP_OPENING;
+	if (up)
+		ep->state = BULK_EP_UP;
+	spin_unlock_bh(bulk_lane_lock(lane));
+	if (up)
+		bulk_ep_event(ep, BULK_EPEV_UP);
+}
+
+static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
+		     struct bulk_user *user)
+{
+	struct bulk_rchan *rchan;
+	int err = 0;
+
+	mutex_lock(&link->mutex);
+	if (link->state == BULK_LINK_FAILED) {
+		err = -EAGAIN;		/* a new one can be begun */
+		goto out;
+	}
+	rchan = rchan_get(link, token, ep->ch->uid, user);
+	if (IS_ERR(rchan)) {
+		err = PTR_ERR(rchan);
+		goto out;
+	}
+	ep->rchan = rchan;
+	list_add_tail(&ep->rchan_list, &rchan->eps);
+	rchan->nr_eps++;
+	kref_get(&ep->ref);	/* the list's */
+	err = xa_alloc_cyclic(&ep->ch->eps, &ep->handle, ep, xa_limit_31b,
+			      &ep->ch->next_ep, GFP_KERNEL_ACCOUNT);
+	if (err < 0) {
+		list_del_init(&ep->rchan_list);
+		rchan->nr_eps--;
+		kref_put(&ep->ref, ep_release);
+		goto out;
+	}
+	err = 0;
+	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
+		ep_up(ep);
+	else
+		bulk_link_kick(link);
+out:
+	mutex_unlock(&link->mutex);
+	return err;
+}
+
+static int ep_remote(const struct bulk_channel *ch, const u8 *raw, union bulk_addr *remote)
+{
+	memset(remote, 0, sizeof(*remote));
+	memcpy(remote, raw, RDMA_BULK_ADDR_MAX);
+	if (remote->sa.sa_family != ch->addr.sa.sa_family)
+		return -EAFNOSUPPORT;
+	if (remote->sa.sa_family == AF_INET6) {
+		if (!remote->in6.sin6_port)
+			remote->in6.sin6_port = htons(bulk_port);
+		remote->in6.sin6_scope_id = ch->addr.in6.sin6_scope_id;
+		if (ipv6_addr_any(&remote->in6.sin6_addr) ||
+		    ipv6_addr_is_multicast(&remote->in6.sin6_addr))
+			return -EINVAL;
+		return 0;
+	}
+	if (!remote->in4.sin_port)
+		remote->in4.sin_port = htons(bulk_port);
+	memset(remote->in4.sin_zero, 0, sizeof(remote->in4.sin_zero));
+	if (ipv4_is_multicast(remote->in4.sin_addr.s_addr) ||
+	    ipv4_is_lbcast(remote->in4.sin_addr.s_addr) ||
+	    ipv4_is_zeronet(remote->in4.sin_addr.s_addr))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * bulk_ep_open - RDMA_BULK_IOC_EP_OPEN
+ * @ch: the channel
+ * @open: checked for size; @ep is filled in
+ *
+ * Return: 0 or negative errno.
+ */
+int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
+{
+	union bulk_addr remote;
+	struct bulk_link *link;
+	struct bulk_user *user;
+	struct bulk_ep *ep;
+	int err, tries = 3;
+
+	if (open->flags || !open->token)
+		return -EINVAL;
+	err = ep_remote(ch, open->addr, &remote);
+	if (err)
+		return err;
+	ep = kzalloc(sizeof(*ep), GFP_KERNEL_ACCOUNT);
+	if (!ep)
+		return -ENOMEM;
+	kref_init(&ep->ref);
+	atomic_set(&ep->pending, 1);
+	ep->user_data = open->user_data;
+	ep->ch = ch;
+	INIT_LIST_HEAD(&ep->rchan_list);
+	INIT_LIST_HEAD(&ep->fifo);
+	INIT_LIST_HEAD(&ep->ops);
+	INIT_LIST_HEAD(&ep->sched);
+	INIT_LIST_HEAD(&ep->event_list);
+
+	mutex_lock(&ch->mutex);
+	err = -ENOSPC;
+	if (ch->nr_eps >= BULK_MAX_ENDPOINTS)
+		goto fail;
+	err = -ENODEV;
+	if (READ_ONCE(ch->dead) || READ_ONCE(ch->removed))
+		goto fail;
+	user = bulk_user_get(ch->dev, ch->port, ch->uid);
+	if (IS_ERR(user)) {
+		err = PTR_ERR(user);
+		goto fail;
+	}
+	refcount_inc(&ch->refs);
+	do {
+		link = bulk_link_open(ch, &remote);
+		if (IS_ERR(link)) {
+			err = PTR_ERR(link);
+			break;
+		}
+		err = ep_attach(ep, link, open->token, user);
+		bulk_link_put(link);
+	} while (err == -EAGAIN && --tries);
+	bulk_user_put(user);
+	if (err) {
+		mutex_unlock(&ch->mutex);
+		if (ep->rchan)
+			bulk_ep_put(ep);
+		else {
+			bulk_channel_put(ch);
+			kfree(ep);
+		}
+		return err == -EAGAIN ? -ECONNRESET : err;
+	}
+	ch->nr_eps++;
+	open->ep = ep->handle;
+	mutex_unlock(&ch->mutex);
+	return 0;
+fail:
+	mutex_unlock(&ch->mutex);
+	kfree(ep);
+	return err;
+}
+
+/* ch->mutex held */
+static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
+{
+	struct bulk_rchan *rchan = ep->rchan;
+	struct bulk_link *link = rchan->link;
+	bool listed;
+
+	ch->nr_eps--;
+	ep_down(ep, BULK_EP_CLOSED, -ECANCELED);
+
+	spin_lock_bh(&ch->lock);
+	listed = !list_empty(&ep->event_list);
+	list_del_init(&ep->event_list);
+	spin_unlock_bh(&ch->lock);
+	if (listed)
+		bulk_ep_put(ep);
+
+	mutex_lock(&link->mutex);
+	if (!list_empty(&ep->rchan_list)) {
+		list_del_init(&ep->rchan_list);
+		rchan->nr_eps--;
+		bulk_ep_put(ep);
+		if (!rchan->nr_eps)
+			bulk_link_kick(link);
+	}
+	mutex_unlock(&link->mutex);
+	bulk_ep_put(ep);	/* the table's */
+}
+
+int bulk_ep_close(struct bulk_channel *ch, u32 handle)
+{
+	struct bulk_ep *ep;
+
+	mutex_lock(&ch->mutex);
+	ep = handle ? xa_erase_bh(&ch->eps, handle) : NULL;
+	if (ep)
+		ep_close(ch, ep);
+	mutex_unlock(&ch->mutex);
+	return ep ? 0 : -ENOENT;
+}
+
+/**
+ * bulk_ep_close_all - a channel has died
+ * @ch: marked dead
+ *
+ * Closes its endpoints and detaches its inbounds; links' workers tell the peers.
+ * Process context.
+ */
+void bulk_ep_close_all(struct bulk_channel *ch)
+{
+	struct bulk_inbound *in, *next;
+	struct bulk_ep *ep;
+	unsigned long handle;
+
+	mutex_lock(&ch->mutex);
+	xa_for_each(&ch->eps, handle, ep) {
+		xa_erase_bh(&ch->eps, handle);
+		ep_close(ch, ep);
+	}
+	mutex_unlock(&ch->mutex);
+
+	spin_lock_bh(&ch->lock);
+	list_for_each_entry_safe(in, next, &ch->inbounds, ch_list) {
+		list_del_init(&in->ch_list);
+		in->dead = true;
+		ch->rx_promised -= in->limit - in->received;
+		spin_lock(&in->link->lock);
+		if (list_empty(&in->dirty_list)) {
+			refcount_inc(&in->ref);
+			list_add_tail(&in->dirty_list, &in->link->dirty);
+		}
+		spin_unlock(&in->link->lock);
+		bulk_link_kick(in->link);
+	}
+	spin_unlock_bh(&ch->lock);
+}
+
+/* ------------------------------------------------------- remote channels' messages */
+
+void bulk_rchan_down(struct bulk_rchan *rchan, int err)
+{
+	struct bulk_ep *ep;
+
+	lockdep_assert_held(&rchan->link->mutex);
+	if (rchan->state != BULK_RCHAN_DEAD) {
+		rchan->state = BULK_RCHAN_DEAD;
+		rchan->err = err ?: -ECONNRESET;
+	}
+	list_for_each_entry(ep, &rchan->eps, rchan_list)
+		ep_down(ep, BULK_EP_DOWN, rchan->err);
+	bulk_link_kick(rchan->link);
+}
+
+void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
+{
+	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+
+	if (!rchan || rchan->state != BULK_RCHAN_OPENING)
+		return;
+	spin_lock_bh(bulk_lane_lock(rchan->lane));
+	rchan->target = target;
+	rchan->limit = limit;
+	spin_unlock_bh(bulk_lane_lock(rchan->lane));
+	rchan->opened = true;
+	rchan->state = BULK_RCHAN_OPEN;
+	bulk_link_kick(link);
+}
+
+void bulk_rchan_closed(struct bulk_link *link, u32 id, int err)
+{
+	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+
+	if (rchan && (rchan->state == BULK_RCHAN_OPENING || rchan->state == BULK_RCHAN_OPEN))
+		bulk_rchan_down(rchan, err);
+}
+
+/* Tell endpoints that were refused. */
+static void rchan_writable(struct bulk_rchan *rchan)
+{
+	struct bulk_lane *lane = rchan->lane;
+	struct bulk_ep *ep;
+
+	lockdep_assert_held(&rchan->link->mutex);
+	list_for_each_entry(ep, &rchan->eps, rchan_list) {
+		bool starved;
+
+		spin_lock_bh(bulk_lane_lock(lane));
+		starved = ep->starved;
+		ep->starved = false;
+		spin_unlock_bh(bulk_lane_lock(lane));
+		if (starved)
+			bulk_ep_event(ep, BULK_EPEV_WRITABLE);
+	}
+}
+
+void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
+{
+	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+
+	if (!rchan || rchan->state != BULK_RCHAN_OPEN)
+		return;
+	spin_lock_bh(bulk_lane_lock(rchan->lane));
+	if ((s32)(limit - rchan->limit) > 0)
+		rchan->limit = limit;
+	spin_unlock_bh(bulk_lane_lock(rchan->lane));
+	rchan_writable(rchan);
+}
+
+static int rchan_send_open(struct bulk_rchan *rchan)
+{
+	struct bulk_open *m = bulk_ctl_alloc(rchan->link, BULK_OPEN, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->opener = cpu_to_le32(rchan->id);
+	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rchan->uid));
+	m->token = cpu_to_le64(rchan->token);
+	bulk_ctl_queue(rchan->link, m);
+	return 0;
+}
+
+static int rchan_send_closed(struct bulk_rchan *rchan)
+{
+	struct bulk_closed *m = bulk_ctl_alloc(rchan->link, BULK_CLOSED, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->id = cpu_to_le32(rchan->target);
+	m->last = cpu_to_le64(rchan->last_seq);
+	bulk_ctl_queue(rchan->link, m);
+	return 0;
+}
+
+/*
+ * The link's worker: open, report, close. A remote channel without endpoints, or
+ * a dead one, leaves when its host need not be told any more; one whose OPEN is
+ * not answered yet waits for that.
+ */
+void bulk_rchan_work(struct bulk_link *link)
+{
+	bool ready = link->state == BULK_LINK_READY;
+	struct bulk_rchan *rchan;
+	struct bulk_ep *ep;
+	unsigned long id;
+
+	xa_for_each(&link->rchans, id, rchan) {
+		if (rchan->state == BULK_RCHAN_NEW && rchan->nr_eps && ready &&
+		    !rchan_send_open(rchan))
+			rchan->state = BULK_RCHAN_OPENING;
+		if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
+			list_for_each_entry(ep, &rchan->eps, rchan_list)
+				ep_up(ep);
+		rchan_writable(rchan);
+		if (rchan->state == BULK_RCHAN_OPENING ||
+		    (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD))
+			continue;
+		if (rchan->opened && rchan->lane->state != BULK_LANE_FAILED) {
+			if (!ready || rchan_send_closed(rchan))
+				continue;
+			rchan->opened = false;
+		}
+		rchan->state = BULK_RCHAN_DEAD;
+		xa_erase(&link->rchans, id);
+		rchan_put(rchan);	/* endpoints keep theirs */
+	}
+}
+
+/* ------------------------------------------------------------------ inbound channels */
+
+static void inbound_put(struct bulk_inbound *in)
+{
+	if (refcount_dec_and_test(&in->ref)) {
+		bulk_channel_put(in->ch);
+		bulk_link_put(in->link);
+		kfree_rcu(in, rcu);
+	}
+}
+
+/* ch->lock held: the worker has something to tell. */
+static void inbound_dirty(struct bulk_inbound *in)
+{
+	spin_lock(&in->link->lock);
+	if (list_empty(&in->dirty_list)) {
+		refcount_inc(&in->ref);
+		list_add_tail(&in->dirty_list, &in->link->dirty);
+	}
+	spin_unlock(&in->link->lock);
+	bulk_link_kick(in->link);
+}
+
+static u32 inbound_share(const struct bulk_channel *ch)
+{
+	u32 n = max_t(u32, ch->nr_inbounds, 1);
+
+	return clamp_t(u32, ch->rx_slots / (2 * n), 1, WINDOW_MAX);
+}
+
+/* ch->lock held: raise a window to @want if slots allow. True if it was raised. */
+static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 want)
+{
+	u32 have = in->limit - in->received;
+	u32 spare = ch->rx_nfree - min(ch->rx_promised, ch->rx_nfree);
+	u32 add = have < want ? min(want - have, spare) : 0;
+
+	in->limit += add;
+	ch->rx_promised += add;
+	return add;
+}
+
+static void inbound_rx_low(struct bulk_channel *ch)
+{
+	struct rdma_bulk_event ev = {
+		.type	= RDMA_BULK_EV_RX_LOW,
+		.slot	= RDMA_BULK_NO_SLOT,
+		.result	= 1,
+	};
+
+	if (!ch->rx_low && bulk_channel_event(ch, &ev, false))
+		ch->rx_low = true;
+}
+
+void bulk_inbound_grant(struct bulk_channel *ch)
+{
+	u32 share = inbound_share(ch);
+	struct bulk_inbound *in;
+
+	lockdep_assert_held(&ch->lock);
+	ch->rx_low = false;
+	list_for_each_entry(in, &ch->inbounds, ch_list) {
+		u32 have = in->limit - in->received;
+
+		/* not for every message; whoever has run dry at once */
+		if (have > share / 2 && !in->want)
+			continue;
+		if (inbound_raise(ch, in, share)) {
+			in->want = false;
+			inbound_dirty(in);
+		}
+	}
+}
+
+int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
+{
+	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
+	struct bulk_channel *ch = bulk_channel_find(le64_to_cpu(m->token));
+	enum bulk_refusal reason = BULK_REFUSE_NONE;
+	struct bulk_opened *opened;
+	struct bulk_refused *refused;
+	struct bulk_inbound *in;
+	int err;
+
+	if (!ch)
+		goto refuse;
+	if (ch->dev != link->dev || !net_eq(ch->net, link->net))
+		goto refuse;
+	reason = BULK_REFUSE_USER;
+	if (!uid_valid(uid) || !uid_eq(uid, ch->uid))
+		goto refuse;
+	reason = BULK_REFUSE_NOMEM;
+	in = kzalloc(sizeof(*in), GFP_KERNEL);
+	opened = bulk_ctl_alloc(link, BULK_OPENED, sizeof(*opened), GFP_KERNEL);
+	if (!in || !opened)
+		goto free;
+	refcount_set(&in->ref, 1);
+	in->link = bulk_link_get_ref(link);
+	in->ch = ch;
+	in->opener = le32_to_cpu(m->opener);
+	in->uid = uid;
+	INIT_LIST_HEAD(&in->ch_list);
+	INIT_LIST_HEAD(&in->dirty_list);
+	err = xa_alloc_cyclic(&link->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
+			      &link->next_inbound, GFP_KERNEL);
+	if (err < 0) {
+		bulk_link_put(link);
+		goto free;
+	}
+	spin_lock_bh(&ch->lock);
+	if (ch->dead) {
+		in->dead = true;
+	} else {
+		list_add_tail(&in->ch_list, &ch->inbounds);
+		ch->nr_inbounds++;
+		if (!inbound_raise(ch, in, min_t(u32, WINDOW_FIRST, inbound_share(ch)))) {
+			in->want = true;
+			inbound_rx_low(ch);
+		}
+	}
+	in->announced = in->limit;
+	spin_unlock_bh(&ch->lock);
+	opened->opener = m->opener;
+	opened->target = cpu_to_le32(in->id);
+	opened->limit = cpu_to_le32(in->limit);
+	bulk_ctl_queue(link, opened);
+	if (in->dead) {
+		spin_lock_bh(&ch->lock);
+		inbound_dirty(in);
+		spin_unlock_bh(&ch->lock);
+	}
+	return 0;
+
+free:
+	kfree(in);
+	if (opened)
+		kfree(container_of((void *)opened, struct bulk_ctl_msg, data));
+refuse:
+	if (ch)
+		bulk_channel_put(ch);
+	refused = bulk_ctl_alloc(link, BULK_REFUSED, sizeof(*refused), GFP_KERNEL);
+	if (!refused)
+		return -ENOMEM;
+	refused->id = m->opener;
+	refused->reason = cpu_to_le32(reason);
+	bulk_ctl_queue(link, refused);
+	return 0;
+}
+
+/* link->mutex held: off the tables. */
+static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
+{
+	struct bulk_channel *ch = in->ch;
+	bool dirty;
+
+	xa_erase(&link->inbounds, in->id);
+	spin_lock_bh(&ch->lock);
+	if (!list_empty(&in->ch_list)) {
+		list_del_init(&in->ch_list);
+		ch->nr_inbounds--;
+		ch->rx_promised -= in->limit - in->received;
+	}
+	in->dead = true;
+	spin_lock(&link->lock);
+	dirty = !list_empty(&in->dirty_list);
+	list_del_init(&in->dirty_list);
+	spin_unlock(&link->lock);
+	spin_unlock_bh(&ch->lock);
+	if (dirty)
+		inbound_put(in);
+	inbound_put(in);
+}
+
+static bool inbound_all_received(struct bulk_link *link, struct bulk_inbound *in)
+{
+	struct bulk_lane *lane = bulk_lane_find(link, in->uid);
+	bool all;
+
+	if (!lane)
+		return true;
+	all = READ_ONCE(lane->rx_seq) >= in->last;
+	bulk_lane_put(lane);
+	return all;
+}
+
+int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
+{
+	struct bulk_inbound *in = xa_load(&link->inbounds, id);
+
+	if (!in)	/* its lane has failed meanwhile */
+		return 0;
+	if (in->closing)
+		return -EPROTO;
+	in->closing = true;
+	in->last = last;
+	if (inbound_all_received(link, in))
+		inbound_drop(link, in);
+	return 0;
+}
+
+void bulk_inbound_work(struct bulk_link *link)
+{
+	struct bulk_inbound *in;
+	unsigned long id;
+
+	for (;;) {
+		struct bulk_window *window = NULL;
+		struct bulk_closed *closed = NULL;
+		bool dead;
+
+		spin_lock_bh(&link->lock);
+		in = list_first_entry_or_null(&link->dirty, struct bulk_inbound, dirty_list);
+		if (in)
+			list_del_init(&in->dirty_list);
+		spin_unlock_bh(&link->lock);
+		if (!in)
+			break;
+		spin_lock_bh(&in->ch->lock);
+		dead = in->dead;
+		spin_unlock_bh(&in->ch->lock);
+		if (dead && !in->told_dead && !in->closing) {
+			closed = bulk_ctl_alloc(link, BULK_CLOSED, sizeof(*closed), GFP_KERNEL);
+			if (closed) {
+				closed->h.flags = BULK_CLOSED_TARGET;
+				closed->id = cpu_to_le32(in->opener);
+				in->told_dead = true;
+				bulk_ctl_queue(link, closed);
+			}
+		} else if (!dead && in->announced != in->limit) {
+			window = bulk_ctl_alloc(link, BULK_WINDOW, sizeof(*window), GFP_KERNEL);
+			if (window) {
+				window->opener = cpu_to_le32(in->opener);
+				spin_lock_bh(&in->ch->lock);
+				in->announced = in->limit;
+				spin_unlock_bh(&in->ch->lock);
+				window->limit = cpu_to_le32(in->announced);
+				bulk_ctl_queue(link, window);
+			}
+		}
+		inbound_put(in);
+	}
+	/* CLOSED that came before the last messages it speaks of */
+	xa_for_each(&link->inbounds, id, in)
+		if (in->closing && inbound_all_received(link, in))
+			inbound_drop(link, in);
+}
+
+/**
+ * bulk_inbound_drop_all - a lane or the link is gone
+ * @link: mutex held
+ * @uid: whose; INVALID_UID: everybody's
+ */
+void bulk_inbound_drop_all(struct bulk_link *link, kuid_t uid)
+{
+	struct bulk_inbound *in;
+	unsigned long id;
+
+	xa_for_each(&link->inbounds, id, in)
+		if (!uid_valid(uid) || uid_eq(in->uid, uid))
+			inbound_drop(link, in);
+}
+
+int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
+			 const void *data, u32 len)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_channel *ch;
+	struct bulk_inbound *in;
+	bool dead, over = false, closing;
+	int err;
+
+	if (len > RDMA_BULK_SLOT_PAYLOAD)
+		return -EPROTO;
+	rcu_read_lock();
+	in = xa_load(&link->inbounds, le32_to_cpu(m->target));
+	if (in && !refcount_inc_not_zero(&in->ref))
+		in = NULL;
+	rcu_read_unlock();
+	if (!in)
+		return -EPROTO;
+	if (!uid_eq(in->uid, lane->uid)) {
+		inbound_put(in);
+		return -EPROTO;
+	}
+	ch = in->ch;
+	spin_lock_bh(&ch->lock);
+	dead = in->dead;
+	closing = READ_ONCE(in->closing);
+	if (!dead) {
+		over = in->limit == in->received;
+		if (!over) {
+			in->received++;
+			ch->rx_promised--;
+		}
+		if (m->h.flags & BULK_MESSAGE_WANT) {
+			in->want = true;
+			if (inbound_raise(ch, in, inbound_share(ch))) {
+				in->want = false;
+				inbound_dirty(in);
+			} else if (in->limit == in->received) {
+				inbound_rx_low(ch);
+			}
+		}
+	}
+	spin_unlock_bh(&ch->lock);
+	if (over) {
+		err = -EPROTO;
+	} else if (dead) {
+		err = 0;	/* its host has been told, or is being told */
+	} else {
+		err = bulk_channel_deliver(ch, le16_to_cpu(m->id), data, len);
+		if (err == -EPIPE)
+			err = 0;
+	}
+	if (closing)
+		bulk_link_kick(link);
+	inbound_put(in);
+	return err;
+}

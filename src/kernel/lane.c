@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/*
+ * Data lanes: one RC queue pair per user and link, shared by all endpoints of
+ * that user between the two hosts.
+ *
+ * Scheduling. An endpoint with something to post is on lane->active, and gets
+ * its turns round robin: one message, or LANE_QUANTUM bytes of RDMA, each. One
+ * that cannot go on for a reason of its own (key not resolved yet, its share of
+ * bytes under way, no credits for messages, memory not pinned yet) moves to
+ * lane->waiting; every pump tries those again. Operations of an endpoint are
+ * posted strictly in order on one queue pair: that, and RC's own ordering, is
+ * what keeps its messages in order and makes a PUT visible before a later
+ * message.
+ *
+ * An operation is cut into pieces of at most LANE_PIECE bytes, at the borders of
+ * the memory regions on both sides, so that it never takes more than a quarter
+ * of the send queue.
+ *
+ * Locks: the lane's lock (conn.smbd.lock) covers queues and posting; pumping
+ * happens in the submitting process and in the completion softirq.
+ *
+ * Death: bulk_smbd_fail() by anybody; the link's worker calls
+ * bulk_lane_destroy(): nothing new is posted, unposted operations end, the
+ * queue pair is drained, which ends the rest.
+ */
+#include "link.h"
+#include "trace.h"
+
+#define LANE_PIECE	(256u << 10)	/* bytes in one piece */
+#define LANE_QUANTUM	(256u << 10)	/* bytes per turn */
+#define LANE_SHARE	(1u << 20)	/* bytes under way per endpoint */
+#define LANE_CREDITS	16
+#define LANE_SQ		256
+#define LANE_ACK_EVERY	32		/* messages */
+
+struct kmem_cache *bulk_op_cache;
+
+static struct bulk_lane *smbd_lane(struct bulk_smbd *smbd)
+{
+	return container_of(smbd, struct bulk_lane, conn.smbd);
+}
+
+void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
+{
+	if (conn->lane) {
+		params->pdu = BULK_DATA_PDU;
+		params->credits = LANE_CREDITS;
+		params->sq = LANE_SQ;
+		params->rdma = true;
+		params->poll = IB_POLL_SOFTIRQ;
+	} else {
+		params->pdu = BULK_CTL_PDU;
+		params->credits = 32;
+		params->sq = 48;
+		params->rdma = false;
+		params->poll = IB_POLL_WORKQUEUE;
+	}
+}
+
+/* --------------------------------------------------------- ends of operations */
+
+static int wc_errno(enum ib_wc_status status)
+{
+	switch (status) {
+	case IB_WC_SUCCESS:
+		return 0;
+	case IB_WC_REM_ACCESS_ERR:
+	case IB_WC_REM_OP_ERR:
+	case IB_WC_REM_INV_REQ_ERR:
+		return -EREMOTEIO;
+	case IB_WC_RETRY_EXC_ERR:
+	case IB_WC_RNR_RETRY_EXC_ERR:
+		return -ETIMEDOUT;
+	case IB_WC_WR_FLUSH_ERR:
+		return -ECONNRESET;
+	default:
+		return -EIO;
+	}
+}
+
+static void op_count(struct bulk_op *op)
+{
+	struct bulk_channel *ch = op->ep->ch;
+
+	if (op->status) {
+		bulk_count(ch, failed, 1);
+		return;
+	}
+	switch (op->op) {
+	case RDMA_BULK_OP_SEND:
+		bulk_count(ch, tx_messages, 1);
+		bulk_count(ch, tx_bytes, op->length);
+		break;
+	case RDMA_BULK_OP_PUT:
+		bulk_count(ch, puts, 1);
+		bulk_count(ch, put_bytes, op->length);
+		break;
+	case RDMA_BULK_OP_GET:
+		bulk_count(ch, gets, 1);
+		bulk_count(ch, get_bytes, op->length);
+		break;
+	}
+}
+
+/**
+ * bulk_op_finish - an operation has ended: tell the process, let go of everything
+ * @op: off all lists; freed
+ *
+ * Any context, no locks held.
+ */
+void bulk_op_finish(struct bulk_op *op)
+{
+	struct bulk_ep *ep = op->ep;
+	struct bulk_channel *ch = ep->ch;
+	struct rdma_bulk_event ev = {
+		.user_data	= op->user_data,
+		.type		= RDMA_BULK_EV_DONE,
+		.result		= op->status,
+		.ep		= ep->handle,
+		.slot		= op->slot,
+		.length		= op->length,
+	};
+
+	if (op->region)
+		bulk_region_unuse(op->region);
+	if (op->region)
+		bulk_region_put(op->region);
+	if (op->rkey)
+		bulk_key_put(op->rkey);
+	if (op->bounce) {
+		if (op->bounce_dma)
+			ib_dma_unmap_single(ch->dev->ibdev, op->bounce_dma, op->length,
+					    DMA_TO_DEVICE);
+		kfree(op->bounce);
+	}
+	if (op->mm)
+		mmdrop(op->mm);
+	op_count(op);
+	if (op->op == RDMA_BULK_OP_PUT)
+		atomic_dec(&ch->puts);
+
+	spin_lock_bh(&ch->lock);
+	if (op->slot != RDMA_BULK_NO_SLOT)
+		clear_bit(op->slot, ch->tx_busy);
+	bulk_channel_event(ch, &ev, true);
+	spin_unlock_bh(&ch->lock);
+
+	if (atomic_dec_and_test(&ep->pending))
+		bulk_ep_event(ep, BULK_EPEV_DOWN);
+	kmem_cache_free(bulk_op_cache, op);
+	bulk_ep_put(ep);
+}
+
+void bulk_ops_finish(struct list_head *ended)
+{
+	struct bulk_op *op, *next;
+
+	list_for_each_entry_safe(op, next, ended, all) {
+		list_del(&op->all);
+		bulk_op_finish(op);
+	}
+}
+
+void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended)
+{
+	if (op && !op->todo && !op->inflight && list_empty(&op->pieces) && !op->unpinned) {
+		list_move_tail(&op->all, ended);
+		if (op->op == RDMA_BULK_OP_PUT)
+			ep->puts--;
+	}
+	/* what has nothing to post ends when it is the oldest */
+	while ((op = list_first_entry_or_null(&ep->ops, struct bulk_op, all)) &&
+	       list_empty(&op->fifo) && !op->todo && !op->inflight &&
+	       list_empty(&op->pieces) && !op->unpinned)
+		list_move_tail(&op->all, ended);
+}
+
+void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
+{
+	struct bulk_op *op, *next;
+
+	list_for_each_entry_safe(op, next, &ep->fifo, fifo) {
+		struct bulk_piece *piece, *p;
+
+		list_del_init(&op->fifo);
+		if (!op->status)
+			op->status = err;
+		op->todo = 0;
+		list_for_each_entry_safe(piece, p, &op->pieces, list) {
+			list_del_init(&piece->list);
+			bulk_piece_free(piece);
+		}
+		bulk_ep_reap(ep, op, ended);
+	}
+	list_del_init(&ep->sched);
+}
+
+/* --------------------------------------------------------------- pinned pieces */
+
+static void piece_free_work(struct work_struct *work)
+{
+	struct bulk_piece *piece = container_of(work, struct bulk_piece, work);
+	struct bulk_op *op = piece->op;
+	struct bulk_lane *lane = op->ep->rchan->lane;
+	LIST_HEAD(ended);
+
+	sg_free_table(&piece->sgt);
+	unpin_user_pages_dirty_lock(piece->pages, piece->npages,
+				    op->op == RDMA_BULK_OP_GET);
+	bulk_pin_uncharge(op->mm, piece->npages);
+	kvfree(piece->pages);
+	kfree(piece);
+
+	/* the operation ends only now: its memory is the process's again */
+	spin_lock_bh(bulk_lane_lock(lane));
+	op->inflight--;
+	if (op->waiter)
+		wake_up(op->waiter);
+	bulk_ep_reap(op->ep, op, &ended);
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+}
+
+/**
+ * bulk_piece_free - let go of pinned memory
+ * @piece: not under way, off op->pieces
+ *
+ * Under the lane's lock, before its queue pair is destroyed. Counts as under way
+ * until a worker has unpinned.
+ */
+void bulk_piece_free(struct bulk_piece *piece)
+{
+	struct bulk_op *op = piece->op;
+	struct bulk_smbd *smbd = &op->ep->rchan->lane->conn.smbd;
+
+	if (piece->rw_valid)
+		rdma_rw_ctx_destroy(&piece->rw, smbd->qp, smbd->cm_id->port_num,
+				    piece->sgt.sgl, piece->sgt.orig_nents,
+				    op->op == RDMA_BULK_OP_GET ? DMA_FROM_DEVICE :
+								 DMA_TO_DEVICE);
+	piece->rw_valid = false;
+	op->inflight++;
+	INIT_WORK(&piece->work, piece_free_work);
+	queue_work(bulk_wq, &piece->work);
+}
+
+/* ------------------------------------------------------------------ completions */
+
+static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
+{
+	struct bulk_op *op = wr->priv;
+	struct bulk_lane *lane = smbd_lane(wr->smbd);
+	struct bulk_ep *ep = op->ep;
+	LIST_HEAD(ended);
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	if (status != IB_WC_SUCCESS && !op->status)
+		op->status = wc_errno(status);
+	op->inflight--;
+	if (op->rkey) {
+		ep->inflight -= wr->bytes;
+		bulk_key_posted_done(op->rkey);
+	}
+	bulk_ep_reap(ep, op, &ended);
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+}
+
+static void lane_piece_done(struct bulk_wr *wr, enum ib_wc_status status)
+{
+	struct bulk_piece *piece = wr->priv;
+	struct bulk_op *op = piece->op;
+	struct bulk_lane *lane = smbd_lane(wr->smbd);
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	if (status != IB_WC_SUCCESS && !op->status)
+		op->status = wc_errno(status);
+	op->ep->inflight -= wr->bytes;
+	bulk_key_posted_done(op->rkey);
+	bulk_piece_free(piece);
+	op->inflight--;		/* the piece counts until it is unpinned */
+	spin_unlock_bh(bulk_lane_lock(lane));
+}
+
+/* --------------------------------------------------------------------- posting */
+
+enum post_result {
+	POST_OK,	/* went on; there may be more */
+	POST_IDLE,	/* nothing left */
+	POST_WAIT,	/* this endpoint waits */
+	POST_FULL,	/* the send queue is full */
+};
+
+static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
+				     struct bulk_op *op)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	struct bulk_rchan *rchan = ep->rchan;
+	struct ib_sge sge[BULK_MAX_SGE - 1];
+	struct bulk_message *m;
+	struct bulk_wr *wr;
+	int n = 0;
+
+	if (!bulk_smbd_can_send(smbd))
+		return POST_WAIT;
+	wr = bulk_smbd_get_wr(smbd, 1);
+	if (!wr)
+		return POST_FULL;
+	if (op->bounce) {
+		sge[0].addr = op->bounce_dma;
+		sge[0].length = op->length;
+		sge[0].lkey = smbd->pd->local_dma_lkey;
+		n = 1;
+	} else if (op->length) {
+		spin_lock(&ep->ch->lock);
+		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr, op->length,
+					 smbd->pd->local_dma_lkey, sge, ARRAY_SIZE(sge));
+		spin_unlock(&ep->ch->lock);
+	}
+	list_del_init(&op->fifo);
+	op->todo = 0;
+	if (n < 0) {	/* checked at submission; the device may be going */
+		bulk_smbd_put_wr(smbd, wr);
+		op->status = n;
+		return POST_OK;
+	}
+	m = wr->hdr + SMBD_DATA_OFFSET;
+	memset(m, 0, sizeof(*m));
+	m->h.type = BULK_MESSAGE;
+	if ((s32)(rchan->limit - rchan->sent) <= 4)
+		m->h.flags = BULK_MESSAGE_WANT;
+	m->h.length = cpu_to_le32(sizeof(*m) + op->length);
+	m->target = cpu_to_le32(rchan->target);
+	m->id = cpu_to_le16(op->id);
+	m->seq = cpu_to_le64(++lane->tx_seq);
+	lane->told = READ_ONCE(lane->rx_seq);
+	m->ack = cpu_to_le64(lane->told);
+	rchan->last_seq = lane->tx_seq;
+	op->inflight++;
+	wr->priv = op;
+	wr->done = lane_op_done;
+	wr->bytes = op->length;
+	bulk_smbd_send(smbd, wr, sizeof(*m), sge, n, op->length);
+	return POST_OK;
+}
+
+/* The key of the operation at the head: may it be used? */
+static enum post_result post_key(struct bulk_op *op)
+{
+	int state = smp_load_acquire(&op->rkey->state);
+	int err = 0;
+
+	if (state == BULK_RKEY_RESOLVING)
+		return POST_WAIT;
+	if (state != BULK_RKEY_READY)
+		err = -EKEYREJECTED;
+	else if (!op->done)
+		err = bulk_key_check(op->rkey, op->remote, op->length,
+				     op->op == RDMA_BULK_OP_PUT ?
+				     RDMA_BULK_ACCESS_REMOTE_WRITE :
+				     RDMA_BULK_ACCESS_REMOTE_READ);
+	if (!err && !bulk_key_post(op->rkey))
+		err = -EKEYREJECTED;
+	if (err) {
+		op->status = err;
+		return POST_IDLE;
+	}
+	return POST_OK;
+}
+
+static void rdma_posted(struct bulk_ep *ep, struct bulk_op *op, struct bulk_wr *wr, u32 len)
+{
+	wr->bytes = len;
+	op->inflight++;
+	op->todo -= len;
+	op->done += len;
+	ep->inflight += len;
+	if (!op->todo)
+		list_del_init(&op->fifo);
+}
+
+/* One piece of a PUT or GET whose local memory has a key: slot or region. */
+static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
+				  struct bulk_op *op)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	struct ib_sge sge[BULK_MAX_SGE];
+	struct ib_rdma_wr rdma = {
+		.wr.sg_list	= sge,
+		.wr.send_flags	= IB_SEND_SIGNALED,
+	};
+	u64 run, len = min_t(u64, op->todo, LANE_PIECE);
+	u32 max_sge = min_t(u32, BULK_MAX_SGE, smbd->ibdev->attrs.max_sge_rd ?: BULK_MAX_SGE);
+	struct bulk_wr *wr;
+	int n;
+
+	wr = bulk_smbd_get_wr(smbd, 1);
+	if (!wr) {
+		bulk_key_posted_done(op->rkey);
+		return POST_FULL;
+	}
+	rdma.rkey = bulk_key_at(op->rkey, op->remote + op->done, &run);
+	rdma.remote_addr = op->remote + op->done;
+	len = min(len, run);
+	if (op->local_kind == RDMA_BULK_LOCAL_REGION) {
+		struct bulk_mrset *set = op->mrset;
+		u64 at = op->addr + op->done, i = div64_u64(at - set->base, set->span);
+
+		len = min(len, set->base + (i + 1) * set->span - at);
+		sge[0].addr = at;
+		sge[0].length = len;
+		sge[0].lkey = set->mr[i]->lkey;
+		n = 1;
+	} else {
+		spin_lock(&ep->ch->lock);
+		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr + op->done, len,
+					 smbd->pd->local_dma_lkey, sge,
+					 op->op == RDMA_BULK_OP_GET ? max_sge : BULK_MAX_SGE);
+		spin_unlock(&ep->ch->lock);
+		if (n < 0) {
+			bulk_smbd_put_wr(smbd, wr);
+			bulk_key_posted_done(op->rkey);
+			op->status = n;
+			return POST_IDLE;
+		}
+	}
+	rdma.wr.wr_cqe = &wr->cqe;
+	rdma.wr.num_sge = n;
+	rdma.wr.opcode = op->op == RDMA_BULK_OP_PUT ? IB_WR_RDMA_WRITE : IB_WR_RDMA_READ;
+	wr->priv = op;
+	wr->done = lane_op_done;
+	rdma_posted(ep, op, wr, len);
+	trace_bulk_post_rdma(smbd, op->op, rdma.remote_addr, len);
+	bulk_smbd_post(smbd, wr, &rdma.wr);
+	return POST_OK;
+}
+
+/* One pinned piece of a PUT or GET of plain memory. */
+static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
+				   struct bulk_op *op)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	const struct ib_send_wr *chain;
+	struct bulk_piece *piece;
+	struct bulk_wr *wr;
+
+	piece = list_first_entry_or_null(&op->pieces, struct bulk_piece, list);
+	if (!piece) {		/* its submitter is pinning */
+		bulk_key_posted_done(op->rkey);
+		return POST_WAIT;
+	}
+	wr = bulk_smbd_get_wr(smbd, piece->nr_wrs);
+	if (!wr) {
+		bulk_key_posted_done(op->rkey);
+		return POST_FULL;
+	}
+	list_del_init(&piece->list);
+	wr->priv = piece;
+	wr->done = lane_piece_done;
+	trace_bulk_post_rdma(smbd, op->op, op->remote + op->done, piece->bytes);
+	rdma_posted(ep, op, wr, piece->bytes);
+	chain = rdma_rw_ctx_wrs(&piece->rw, smbd->qp, smbd->cm_id->port_num, &wr->cqe, NULL);
+	bulk_smbd_post(smbd, wr, chain);
+	return POST_OK;
+}
+
+/* A turn of an endpoint. */
+static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
+				  struct list_head *ended)
+{
+	u32 limit = ep->inflight + LANE_QUANTUM;
+	enum post_result r;
+	struct bulk_op *op;
+
+	do {
+		op = list_first_entry_or_null(&ep->fifo, struct bulk_op, fifo);
+		if (!op)
+			return POST_IDLE;
+		if (op->op == RDMA_BULK_OP_SEND) {
+			r = post_message(lane, ep, op);
+			if (r == POST_OK)
+				bulk_ep_reap(ep, op, ended);
+			return r;
+		}
+		if (ep->inflight >= LANE_SHARE)
+			return POST_WAIT;
+		r = post_key(op);
+		if (r == POST_OK)
+			r = op->local_kind == RDMA_BULK_LOCAL_USER ?
+			    post_piece(lane, ep, op) : post_rdma(lane, ep, op);
+		if (r == POST_IDLE) {		/* this operation has failed */
+			struct bulk_piece *piece, *p;
+
+			list_del_init(&op->fifo);
+			op->todo = 0;
+			list_for_each_entry_safe(piece, p, &op->pieces, list) {
+				list_del_init(&piece->list);
+				bulk_piece_free(piece);
+			}
+			bulk_ep_reap(ep, op, ended);
+			r = POST_OK;
+		}
+	} while (r == POST_OK && ep->inflight < limit);
+	return r;
+}
+
+static void lane_ack(struct bulk_lane *lane)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	u64 seq = READ_ONCE(lane->rx_seq);
+	struct bulk_ack *m;
+	struct bulk_wr *wr;
+
+	if (seq - lane->told < LANE_ACK_EVERY || !bulk_smbd_can_send(smbd))
+		return;
+	wr = bulk_smbd_get_wr(smbd, 1);
+	if (!wr)
+		return;
+	m = wr->hdr + SMBD_DATA_OFFSET;
+	memset(m, 0, sizeof(*m));
+	m->h.type = BULK_ACK;
+	m->h.length = cpu_to_le32(sizeof(*m));
+	m->ack = cpu_to_le64(seq);
+	lane->told = seq;
+	bulk_smbd_send(smbd, wr, sizeof(*m), NULL, 0, 0);
+}
+
+/**
+ * bulk_lane_pump - post what can be posted
+ * @lane: the lane
+ */
+void bulk_lane_pump(struct bulk_lane *lane)
+{
+	LIST_HEAD(waiting);
+	LIST_HEAD(ended);
+	struct bulk_ep *ep;
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	list_splice_init(&lane->waiting, &lane->active);
+	while (lane->conn.smbd.state == BULK_SMBD_READY &&
+	       (ep = list_first_entry_or_null(&lane->active, struct bulk_ep, sched))) {
+		enum post_result r = lane_turn(lane, ep, &ended);
+
+		if (r == POST_FULL)
+			break;
+		if (r == POST_IDLE)
+			list_del_init(&ep->sched);
+		else if (r == POST_WAIT)
+			list_move_tail(&ep->sched, &waiting);
+		else
+			list_move_tail(&ep->sched, &lane->active);
+	}
+	list_splice(&waiting, &lane->waiting);
+	lane_ack(lane);
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+}
+
+/* ------------------------------------------------------------- SMB-Direct calls */
+
+static void lane_ready(struct bulk_smbd *smbd)
+{
+	struct bulk_lane *lane = smbd_lane(smbd);
+
+	spin_lock_bh(&smbd->lock);
+	lane->up = true;
+	spin_unlock_bh(&smbd->lock);
+	bulk_link_kick(lane->link);
+}
+
+static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
+{
+	struct bulk_lane *lane = smbd_lane(smbd);
+	const struct bulk_message *m = data;
+	const struct bulk_ack *ack = data;
+	u64 seq, acked;
+
+	if (len < sizeof(struct bulk_hdr) || le32_to_cpu(m->h.length) != len || m->h.reserved)
+		return -EPROTO;
+	if (m->h.type == BULK_ACK && len == sizeof(*ack))
+		acked = le64_to_cpu(ack->ack);
+	else if (m->h.type == BULK_MESSAGE && len >= sizeof(*m) && !m->reserved)
+		acked = le64_to_cpu(m->ack);
+	else
+		return -EPROTO;
+
+	spin_lock_bh(&smbd->lock);
+	if (acked < lane->acked || acked > lane->tx_seq) {
+		spin_unlock_bh(&smbd->lock);
+		return -EPROTO;
+	}
+	lane->acked = acked;
+	spin_unlock_bh(&smbd->lock);
+	if (m->h.type == BULK_ACK)
+		return 0;
+
+	seq = le64_to_cpu(m->seq);
+	if (seq != lane->rx_seq + 1)
+		return -EPROTO;
+	WRITE_ONCE(lane->rx_seq, seq);
+	return bulk_inbound_message(lane, m, m + 1, len - sizeof(*m));
+}
+
+static void lane_kick(struct bulk_smbd *smbd)
+{
+	bulk_lane_pump(smbd_lane(smbd));
+}
+
+static void lane_failed(struct bulk_smbd *smbd, int err)
+{
+	bulk_link_kick(smbd_lane(smbd)->link);
+}
+
+const struct bulk_smbd_ops bulk_lane_ops = {
+	.ready	= lane_ready,
+	.recv	= lane_recv,
+	.kick	= lane_kick,
+	.failed	= lane_failed,
+};
+
+/* ----------------------------------------------------------------- life, death */
+
+static void lane_free_work(struct work_struct *work)
+{
+	struct bulk_lane *lane = container_of(work, struct bulk_lane, free_work);
+
+	bulk_user_put(lane->user);
+	bulk_link_put(lane->link);
+	kfree(lane);
+}
+
+static void lane_release(struct kref *ref)
+{
+	struct bulk_lane *lane = container_of(ref, struct bulk_lane, ref);
+
+	INIT_WORK(&lane->free_work, lane_free_work);
+	queue_work(bulk_wq, &lane->free_work);
+}
+
+void bulk_lane_put(struct bulk_lane *lane)
+{
+	kref_put(&lane->ref, lane_release);
+}
+
+struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid)
+{
+	struct bulk_lane *lane;
+
+	lockdep_assert_held(&link->mutex);
+	list_for_each_entry(lane, &link->lanes, list) {
+		if (uid_eq(lane->uid, uid)) {
+			kref_get(&lane->ref);
+			return lane;
+		}
+	}
+	return NULL;
+}
+
+struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user)
+{
+	struct bulk_lane *lane = bulk_lane_find(link, uid);
+	unsigned int n = 0;
+
+	if (lane)
+		return lane;
+	list_for_each_entry(lane, &link->lanes, list)
+		n++;
+	if (n >= BULK_LANES_MAX)
+		return ERR_PTR(-ENOSPC);
+	lane = kzalloc(sizeof(*lane), GFP_KERNEL);
+	if (!lane)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&lane->ref);		/* the list's */
+	kref_get(&lane->ref);
+	lane->link = bulk_link_get_ref(link);
+	lane->uid = uid;
+	refcount_inc(&user->refs);
+	lane->user = user;
+	INIT_LIST_HEAD(&lane->active);
+	INIT_LIST_HEAD(&lane->waiting);
+	init_rwsem(&lane->rw_sem);
+	bulk_conn_prepare(&lane->conn, link, lane);
+	list_add_tail(&lane->list, &link->lanes);
+	return lane;
+}
+
+static int lane_offer(struct bulk_lane *lane)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_lane_offer *m;
+
+	m = bulk_ctl_alloc(link, BULK_LANE_OFFER, sizeof(*m), GFP_KERNEL);
+	if (!m)
+		return -ENOMEM;
+	do
+		lane->token = get_random_u64();
+	while (!lane->token);
+	m->uid = cpu_to_le32(from_kuid(&init_user_ns, lane->uid));
+	m->token = cpu_to_le64(lane->token);
+	bulk_ctl_queue(link, m);
+	return 0;
+}
+
+static int lane_want(struct bulk_lane *lane)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_lane_want *m;
+
+	m = bulk_ctl_alloc(link, BULK_LANE_WANT, sizeof(*m), GFP_KERNEL);
+	if (!m)
+		return -ENOMEM;
+	m->uid = cpu_to_le32(from_kuid(&init_user_ns, lane->uid));
+	bulk_ctl_queue(link, m);
+	return 0;
+}
+
+void bulk_lane_work(struct bulk_lane *lane)
+{
+	int err = 0;
+
+	lockdep_assert_held(&lane->link->mutex);
+	switch (lane->state) {
+	case BULK_LANE_NEW:
+		err = lane->link->active ? lane_want(lane) : lane_offer(lane);
+		if (!err)
+			lane->state = BULK_LANE_ASKED;
+		break;
+	case BULK_LANE_OFFERED:
+		lane->state = BULK_LANE_CONNECTING;
+		err = bulk_cm_connect(&lane->conn);
+		break;
+	case BULK_LANE_CONNECTING:
+		if (READ_ONCE(lane->up)) {
+			lane->state = BULK_LANE_READY;
+			trace_bulk_lane_state(lane->link, from_kuid(&init_user_ns, lane->uid),
+					      lane->state);
+		}
+		break;
+	default:
+		break;
+	}
+	if (err)
+		bulk_smbd_fail(&lane->conn.smbd, err);
+}
+
+void bulk_lane_destroy(struct bulk_lane *lane)
+{
+	struct bulk_rchan *rchan;
+	unsigned long id;
+
+	/* no rdma_rw context is being made, and none will be */
+	down_write(&lane->rw_sem);
+	up_write(&lane->rw_sem);
+	mutex_lock(&lane->link->mutex);
+	xa_for_each(&lane->link->rchans, id, rchan)
+		if (rchan->lane == lane)
+			bulk_rchan_down(rchan, lane->conn.smbd.err);
+	mutex_unlock(&lane->link->mutex);
+	bulk_conn_destroy(&lane->conn);
+}

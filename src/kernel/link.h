@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause */
+/*
+ * Structures shared by link.c, cm.c, lane.c, endpoint.c, key.c and submit.c:
+ * links, lanes, remote and inbound channels, endpoints, operations, keys.
+ */
+#ifndef _RDMA_BULK_LINK_H
+#define _RDMA_BULK_LINK_H
+
+#include <linux/hashtable.h>
+#include "bulk.h"
+
+/* ---- connections (cm.c) ---- */
+
+/**
+ * struct bulk_conn - a lane's connection under way or up
+ * @link: not a reference; the owner of the connection holds one
+ * @lane: its data lane, NULL for the control lane
+ * @reject: enum bulk_cm_reason if the peer turned us away
+ */
+struct bulk_conn {
+	struct bulk_smbd	smbd;
+	struct bulk_link	*link;
+	struct bulk_lane	*lane;
+	struct mutex		setup;		/* making against destroying */
+	u64			token;		/* data lane, this side connects */
+	u32			reject;
+	struct list_head	list;		/* link->dead_conns */
+};
+
+void bulk_conn_prepare(struct bulk_conn *conn, struct bulk_link *link,
+		       struct bulk_lane *lane);
+/* Connect; the end shows in smbd ops. A kernel worker, for the reserved port. */
+int bulk_cm_connect(struct bulk_conn *conn);
+/* smbd has failed: undo everything; no callback runs on return. Process context. */
+void bulk_conn_destroy(struct bulk_conn *conn);
+
+/* Called by cm.c, in process context. */
+struct ib_pd *bulk_conn_pd(struct bulk_conn *conn);
+void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params);
+/*
+ * A connection request for the control lane, or for a data lane with a token.
+ * Returns the connection to accept it with, or an ERR_PTR with *reason set.
+ */
+struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 port,
+				    const union bulk_addr *local,
+				    const union bulk_addr *remote, u64 instance,
+				    struct rdma_cm_id *id, u32 *reason);
+struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
+				    const union bulk_addr *local,
+				    const union bulk_addr *remote, u64 token,
+				    struct rdma_cm_id *id, u32 *reason);
+
+/* ---- link ---- */
+
+enum bulk_link_state {
+	BULK_LINK_CONNECTING,	/* control lane is coming up */
+	BULK_LINK_HELLO,	/* it is up; HELLO awaited */
+	BULK_LINK_READY,
+	BULK_LINK_FAILED,	/* being torn down */
+};
+
+/* Control messages a link may have queued before its peer is cut off. */
+#define BULK_CTL_QUEUE_MAX	4096
+/* KEY_RESOLVEs without an answer at a time. */
+#define BULK_RESOLVES_MAX	64
+#define BULK_KEYS_MAX		16384	/* key cache of a link */
+#define BULK_LINK_RKEYS_MAX	(4u << 20) /* rkeys in it */
+#define BULK_INBOUNDS_MAX	(1u << 20)
+#define BULK_LANES_MAX		256	/* users of a link */
+
+struct bulk_ctl_msg {
+	struct list_head	list;
+	struct bulk_link	*link;
+	dma_addr_t		dma;
+	u32			len;
+	u8			data[] __aligned(8);
+};
+
+/**
+ * struct bulk_link - two hosts over one device in one network namespace
+ * @active: this side connected the control lane
+ * @half: this is the accepted half of a host's link to itself; processes open
+ *	their endpoints on the other half
+ *
+ * References: its device's list until torn down, lanes, remote and inbound
+ * channels, grantees of regions, queued work.
+ */
+struct bulk_link {
+	struct kref		ref;
+	struct bulk_dev		*dev;
+	struct list_head	dev_list;	/* dev->links, under dev->mutex */
+	struct net		*net;
+	u8			port;
+	union bulk_addr		local, remote;
+	bool			active;
+	bool			half;
+	u64			peer_instance;
+
+	struct mutex		mutex;
+	enum bulk_link_state	state;
+	int			err;
+	struct bulk_conn	*ctl;
+	struct ib_pd		*ctl_pd;
+	unsigned int		attempts;
+	unsigned long		first_attempt;
+	bool			hello_sent;
+	struct list_head	lanes;		/* bulk_lane.list */
+	struct xarray		rchans;		/* bulk_rchan, by its id */
+	u32			next_rchan, next_inbound;
+	struct list_head	dead_conns;
+
+	spinlock_t		lock;
+	struct list_head	ctl_queue;	/* bulk_ctl_msg */
+	unsigned int		ctl_queued;
+	struct xarray		inbounds;	/* bulk_inbound, by its id; RCU readers */
+	struct list_head	dirty;		/* bulk_inbound.dirty_list */
+	DECLARE_HASHTABLE(keys, 8);		/* bulk_rkey.node */
+	struct list_head	key_lru;	/* bulk_rkey.lru */
+	unsigned int		nr_keys;
+	u32			nr_rkeys;	/* in all of them */
+	unsigned int		resolving;	/* KEY_RESOLVEs without an answer */
+	u32			next_req;
+	struct list_head	revoked;	/* bulk_rkey.lru: KEY_REVOKED due */
+	atomic_t		resolves;
+
+	struct work_struct	work;
+	struct delayed_work	retry;
+};
+
+void bulk_link_kick(struct bulk_link *link);	/* queue its worker; any context */
+void bulk_link_fail(struct bulk_link *link, int err);	/* process context */
+/* A network namespace has no channels any more: end its links. */
+void bulk_link_net_gone(struct net *net);
+/* Queue a control message: @msg from bulk_ctl_alloc. Any context. */
+void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t gfp);
+void bulk_ctl_queue(struct bulk_link *link, void *msg);
+/* Find or start a link; a reference. Process context. */
+struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr *remote);
+
+/* ---- lane ---- */
+
+enum bulk_lane_state {
+	BULK_LANE_NEW,		/* nothing done yet */
+	BULK_LANE_ASKED,	/* LANE_WANT or LANE_OFFER sent */
+	BULK_LANE_OFFERED,	/* LANE_OFFER received */
+	BULK_LANE_CONNECTING,
+	BULK_LANE_READY,
+	BULK_LANE_FAILED,	/* being torn down, then freed */
+};
+
+/**
+ * struct bulk_lane - the RC queue pair of a link that carries one user's data
+ *
+ * conn.smbd.lock is the lane's lock; it covers the fields below @active and its
+ * endpoints' queues.
+ */
+struct bulk_lane {
+	struct kref		ref;
+	struct work_struct	free_work;
+	struct bulk_link	*link;		/* a reference */
+	struct list_head	list;		/* link->lanes, under link->mutex */
+	kuid_t			uid;
+	struct bulk_user	*user;
+	enum bulk_lane_state	state;		/* under link->mutex */
+	u64			token;		/* offered, one-time, 0: none */
+	struct bulk_conn	conn;
+	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
+
+	struct list_head	active;		/* bulk_ep.sched: something to post */
+	struct list_head	waiting;	/* bulk_ep.sched: for a key, credits, data */
+	bool			up;
+	u64			tx_seq;		/* last sent */
+	u64			acked;
+	u64			rx_seq;		/* last received; written in CQ context */
+	u64			told;		/* last acknowledgement sent */
+};
+
+static inline spinlock_t *bulk_lane_lock(struct bulk_lane *lane)
+{
+	return &lane->conn.smbd.lock;
+}
+
+extern const struct bulk_smbd_ops bulk_lane_ops;
+extern const struct bulk_smbd_ops bulk_ctl_ops;
+
+/* Of @uid on @link, made if need be; a reference or ERR_PTR. link->mutex held. */
+struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user);
+struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid);
+void bulk_lane_put(struct bulk_lane *lane);
+/* link->mutex held, link READY: ask for, offer, or (worker only) connect it. */
+void bulk_lane_work(struct bulk_lane *lane);
+/* Post what can be posted. Takes the lane's lock. Any context. */
+void bulk_lane_pump(struct bulk_lane *lane);
+/*
+ * Worker, without link->mutex: @lane is failed and off link->lanes. Destroys the
+ * queue pair; all its operations have ended on return.
+ */
+void bulk_lane_destroy(struct bulk_lane *lane);
+
+/* ---- channels of other hosts, and of ours seen by them ---- */
+
+enum bulk_rchan_state {
+	BULK_RCHAN_NEW,
+	BULK_RCHAN_OPENING,	/* OPEN sent */
+	BULK_RCHAN_OPEN,
+	BULK_RCHAN_DEAD,	/* refused, closed by its host, or lane lost */
+};
+
+/**
+ * struct bulk_rchan - a channel of another host, as one user's endpoints see it
+ *
+ * Shared by all endpoints of that user to that channel over one link.
+ */
+struct bulk_rchan {
+	struct kref		ref;
+	struct work_struct	free_work;
+	struct bulk_link	*link;		/* a reference */
+	struct bulk_lane	*lane;		/* a reference */
+	u32			id;		/* in link->rchans */
+	u64			token;
+	kuid_t			uid;
+	/* under link->mutex */
+	enum bulk_rchan_state	state;
+	int			err;
+	bool			opened;		/* the target knows it: CLOSED is due */
+	struct list_head	eps;		/* bulk_ep.rchan_list */
+	unsigned int		nr_eps;
+	/* under the lane's lock */
+	u32			target;		/* the target's number for it */
+	u32			limit, sent;	/* window, modulo 2^32 */
+	u64			last_seq;
+};
+
+/**
+ * struct bulk_inbound - a channel of ours, as a user of another host sees it
+ *
+ * Found by data lanes under RCU.
+ */
+struct bulk_inbound {
+	refcount_t		ref;
+	struct rcu_head		rcu;
+	struct bulk_link	*link;		/* a reference */
+	struct bulk_channel	*ch;		/* a reference */
+	u32			id;		/* in link->inbounds */
+	u32			opener;
+	kuid_t			uid;
+	/* under ch->lock */
+	struct list_head	ch_list;	/* ch->inbounds; empty when detached */
+	u32			limit, received;
+	u32			announced;	/* limit that the opener knows */
+	bool			want;
+	bool			dead;		/* channel is gone */
+	/* under link->lock */
+	struct list_head	dirty_list;
+	/* link->mutex */
+	bool			told_dead;
+	bool			closing;	/* CLOSED received, waits for @last */
+	u64			last;
+};
+
+/* All under link->mutex, worker or control lane context. */
+int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *open);
+int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last);
+void bulk_inbound_work(struct bulk_link *link);
+void bulk_inbound_drop_all(struct bulk_link *link, kuid_t uid);
+/* A MESSAGE has come, data lane context. 0, or an error that closes the lane. */
+int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *msg,
+			 const void *data, u32 len);
+void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit);
+void bulk_rchan_closed(struct bulk_link *link, u32 id, int err);
+void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit);
+void bulk_rchan_work(struct bulk_link *link);
+/* No further command; what is not under way ends with @err; EV_EP_DOWN follows
+ * when all have ended. link->mutex held.
+ */
+void bulk_rchan_down(struct bulk_rchan *rchan, int err);
+
+/* ---- endpoints ---- */
+
+enum bulk_ep_state {
+	BULK_EP_OPENING,
+	BULK_EP_UP,
+	BULK_EP_DOWN,
+	BULK_EP_CLOSED,		/* by its process */
+};
+
+#define BULK_EPEV_UP		0x1
+#define BULK_EPEV_DOWN		0x2
+#define BULK_EPEV_WRITABLE	0x4
+
+/**
+ * struct bulk_ep - a channel's handle for one remote channel
+ */
+struct bulk_ep {
+	struct kref		ref;
+	struct rcu_head		rcu;
+	u32			handle;
+	u64			user_data;
+	struct bulk_channel	*ch;		/* a reference */
+	struct bulk_rchan	*rchan;		/* a reference */
+	struct list_head	rchan_list;	/* under link->mutex */
+	/* under the lane's lock */
+	u8			state;		/* enum bulk_ep_state */
+	bool			starved;	/* told -EAGAIN: owes it a WRITABLE */
+	int			err;
+	atomic_t		pending;	/* commands, and 1 until it goes down */
+	struct list_head	fifo;		/* bulk_op.fifo: not fully posted */
+	struct list_head	ops;		/* bulk_op.all: not ended, in order */
+	struct list_head	sched;		/* lane->active */
+	u32			inflight;	/* bytes of RDMA posted */
+	u32			puts;
+	/* under ch->lock */
+	u8			events;		/* BULK_EPEV_* to report */
+	struct list_head	event_list;	/* ch->ep_events */
+};
+
+void bulk_ep_put(struct bulk_ep *ep);
+/* By handle, with a reference. Any context. */
+struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle);
+/* Report BULK_EPEV_* bits. Takes ch->lock. */
+void bulk_ep_event(struct bulk_ep *ep, u8 bits);
+
+/* ---- operations ---- */
+
+/**
+ * struct bulk_piece - pinned user memory of an operation, one rdma_rw context
+ */
+struct bulk_piece {
+	struct list_head	list;		/* op->pieces: ready to be posted */
+	struct bulk_op		*op;
+	struct work_struct	work;
+	struct rdma_rw_ctx	rw;
+	struct sg_table		sgt;
+	struct page		**pages;
+	unsigned long		npages;
+	u32			nr_wrs;
+	u32			bytes;
+	bool			rw_valid;
+};
+
+/**
+ * struct bulk_op - an accepted command
+ *
+ * On ep->ops until it ends; on ep->fifo until fully posted. Ends when nothing of
+ * it is under way: @todo is 0 (or it was cancelled) and @inflight is 0.
+ */
+struct bulk_op {
+	struct list_head	fifo;
+	struct list_head	all;
+	struct bulk_ep		*ep;		/* a reference */
+	u8			op;
+	u8			local_kind;
+	u16			id;
+	u32			slot;		/* transmit slot, or NO_SLOT */
+	u64			user_data;
+	u64			length;
+	int			status;
+	/* under the lane's lock */
+	u32			inflight;	/* work requests */
+	u64			todo;		/* bytes not posted; messages: 1 */
+	u64			done;		/* bytes posted */
+	/* local side */
+	u64			addr;		/* or offset in the slot */
+	struct bulk_region	*region;
+	struct bulk_mrset	*mrset;
+	struct list_head	pieces;		/* LOCAL_USER RDMA */
+	u64			unpinned;	/* bytes whose pieces are still to come */
+	struct mm_struct	*mm;		/* mmgrab'ed, charged for pieces */
+	wait_queue_head_t	*waiter;	/* the submitter, between pieces */
+	/* remote side */
+	u64			remote;
+	struct bulk_rkey	*rkey;
+	/* a message from plain memory */
+	void			*bounce;
+	dma_addr_t		bounce_dma;
+};
+
+extern struct kmem_cache *bulk_op_cache;
+
+/* lane.c: an operation has ended, it is off all lists. No locks held. */
+void bulk_op_finish(struct bulk_op *op);
+void bulk_piece_free(struct bulk_piece *piece);
+/* Cancel what is not under way of an endpoint; lane's lock held. Ended
+ * operations go to @ended. */
+void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended);
+/* The lane's lock held: put operations that can end onto @ended. */
+void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended);
+void bulk_ops_finish(struct list_head *ended);
+
+/* ---- keys ---- */
+
+enum bulk_rkey_state {
+	BULK_RKEY_RESOLVING,
+	BULK_RKEY_READY,
+	BULK_RKEY_REFUSED,
+	BULK_RKEY_REVOKED,
+};
+
+/**
+ * struct bulk_rkey - a key as its owner's kernel resolved it
+ *
+ * READY is published by a release store after all other fields; they do not
+ * change then. @posted counts work requests; a poster increments it and then
+ * looks at @state, under its lane's lock.
+ */
+struct bulk_rkey {
+	refcount_t		ref;
+	struct hlist_node	node;		/* link->keys; unhashed when dead */
+	struct list_head	lru;		/* link->key_lru or ->revoked */
+	struct bulk_link	*link;		/* not a reference: keys die with it */
+	struct bulk_key		key;
+	kuid_t			uid;
+	u32			req;
+	int			state;		/* enum bulk_rkey_state */
+	bool			quiet;		/* KEY_REVOKED is due when posted is 0 */
+	atomic_t		posted;
+	u64			addr, length, span;
+	u32			access;
+	u32			total, have;
+	u32			*rkeys;
+};
+
+/*
+ * The entry for @key, a reference; sends KEY_RESOLVE if it is new (*fresh).
+ * ERR_PTR(-ENOMEM), -EAGAIN. Process context.
+ */
+struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *key,
+			       kuid_t uid, bool *fresh);
+void bulk_key_put(struct bulk_rkey *rkey);
+/* Check an access against a READY key: 0, -ERANGE, -EACCES. */
+int bulk_key_check(const struct bulk_rkey *rkey, u64 addr, u64 len, u32 access);
+/* rkey at @addr and how many bytes from there it is good for. */
+u32 bulk_key_at(const struct bulk_rkey *rkey, u64 addr, u64 *run);
+/* Before posting, under the lane's lock: false if the key is dead. */
+bool bulk_key_post(struct bulk_rkey *rkey);
+void bulk_key_posted_done(struct bulk_rkey *rkey);
+/* Control lane messages. 0, or an error that closes the link. */
+int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *msg);
+void bulk_key_refused(struct bulk_link *link, u32 req);
+void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation);
+/* Their KEY_RESOLVE. */
+int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *msg);
+void bulk_key_work(struct bulk_link *link);	/* worker: KEY_REVOKEDs */
+void bulk_key_drop_all(struct bulk_link *link);
+
+#endif /* _RDMA_BULK_LINK_H */
