@@ -21,6 +21,7 @@
  *
  *	process	ch->mutex		endpoints opened and closed, slots grown
  *	process	domain->mutex		regions come and go
+ *	process	region->mutex		its MRs
  *	process	dev->mutex		links, users and channels of a device
  *	process	link->mutex		state, rchans, lanes, control messages
  *	any (bh) link->lock		key cache, inbound table, queues to the worker
@@ -162,20 +163,33 @@ int bulk_user_reg_mr(struct bulk_user *user, struct ib_mr *mr, int access);
 
 /* ------------------------------------------------------------------ region.c */
 
+/* The keys are copies: they may be read while the device goes. */
+struct bulk_mr {
+	u32			lkey;
+	u32			rkey;
+	struct ib_mr		*mr;
+	struct sg_table		sgt;		/* its part of the region */
+};
+
 /**
  * struct bulk_mrset - a region's memory regions on one device
- * MR i covers [base + i * span, base + (i + 1) * span), iova == user address.
+ * MR i covers [base + i * span, base + (i + 1) * span), cut at the region's
+ * ends; iova == user address.
  */
 struct bulk_mrset {
 	struct list_head	list;		/* region->mrsets */
 	struct list_head	user_list;
+	struct bulk_region	*region;
+	struct bulk_dev		*dev;		/* NULL once the device is gone */
+	u8			port;
 	struct bulk_user	*user;
-	struct sg_table		sgt;
-	u64			base;		/* region address rounded down to a page */
+	u64			base;		/* region address rounded down to 4096 */
 	u64			span;
 	u32			count;
-	struct ib_mr		*mr[];
+	struct bulk_mr		mr[];
 };
+
+#define BULK_MAX_REGIONS	65536	/* of a domain */
 
 enum bulk_region_state {
 	BULK_REGION_LIVE,
@@ -188,13 +202,16 @@ enum bulk_region_state {
  * @refs: holders of the structure. @users: 1 for being registered, and one for
  * each posted operation that uses it as local memory; MRs and pins go when
  * it drops to zero and no host can reach it any more.
+ * @writable: pinned for writing: may be the target of a GET. (A region with
+ * access 0 is not pinned; its pages are when it is used, as LOCAL_USER's are.)
  */
 struct bulk_region {
 	refcount_t		refs;
 	enum bulk_region_state	state;
-	struct bulk_domain	*domain;
+	struct bulk_domain	*domain;	/* a reference, until dead */
 	u32			handle;		/* in domain->regions, not 0 */
 	u32			access;
+	bool			writable;
 	u64			addr;
 	u64			length;
 	struct bulk_key		key;
@@ -202,13 +219,14 @@ struct bulk_region {
 	struct mm_struct	*mm;		/* mmgrab'ed, for pinned_vm */
 	struct page		**pages;
 	unsigned long		npages;
-	struct mutex		mutex;		/* mrsets, grantees */
+	struct mutex		mutex;		/* mrsets */
 	struct list_head	mrsets;
 	struct list_head	grantees;	/* hosts that resolved the key */
 	refcount_t		users;
 	struct completion	dead;
 	struct delayed_work	work;		/* revocation */
 	unsigned long		deadline;
+	struct rcu_head		rcu;
 };
 
 int bulk_region_init(void);
@@ -219,7 +237,7 @@ int bulk_region_deregister(struct bulk_domain *domain, u32 handle, bool invalida
 void bulk_region_kill_all(struct bulk_domain *domain);
 /* The structure, or NULL. */
 struct bulk_region *bulk_region_find(struct bulk_domain *domain, u32 handle);
-void bulk_region_put(struct bulk_region *region);
+void bulk_region_put(struct bulk_region *region);	/* any context */
 /**
  * bulk_region_use - use a region as local memory of an operation
  * Fails (-ENOENT) once it is being deregistered; ended by bulk_region_unuse,
@@ -227,7 +245,12 @@ void bulk_region_put(struct bulk_region *region);
  */
 int bulk_region_use(struct bulk_region *region, u64 addr, u64 len);
 void bulk_region_unuse(struct bulk_region *region);
-/* Its MRs on a device, made if need be (may sleep); valid while in use. */
+/*
+ * Its MRs on a device, made if need be, or ERR_PTR. The region must be in use
+ * (bulk_region_use), by whoever answers KEY_RESOLVE too: the set is valid until
+ * unuse. Sleeps long; caller holds none of dev->mutex, link->mutex. Regions with
+ * access 0 have none (-EINVAL).
+ */
 struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
 				     struct bulk_dev *dev, u8 port);
 /**
@@ -239,7 +262,10 @@ struct bulk_region *bulk_region_by_key(const struct bulk_key *key, kuid_t uid);
 /**
  * bulk_region_grant - note that a link has been told the key
  * Must come before KEY_RESOLVED is sent. Returns 0, 1 if the link has been
- * told already, -EKEYREJECTED if the region is going.
+ * told already, -EKEYREJECTED if the region is going, -ENOMEM. May sleep. The
+ * caller holds link->mutex from before this call until KEY_RESOLVED is queued,
+ * and bulk_link_revoke() queues KEY_REVOKE under it: so the revocation never
+ * overtakes the key.
  */
 int bulk_region_grant(struct bulk_region *region, struct bulk_link *link);
 /* KEY_REVOKED has come from a link. */
@@ -272,7 +298,7 @@ void bulk_pin_uncharge(struct mm_struct *mm, unsigned long npages);
  */
 struct bulk_owner {
 	struct mmu_notifier	mn;
-	spinlock_t		lock;
+	spinlock_t		lock;		/* all below; process context */
 	bool			dead;
 	struct list_head	domains;
 	struct list_head	channels;
@@ -296,11 +322,13 @@ struct bulk_domain {
 	struct mutex		mutex;
 	bool			dead;
 	struct xarray		regions;	/* by handle, XA_FLAGS_ALLOC1 */
+	u32			next_handle;
+	atomic_t		nr_regions;	/* not dead yet */
 	struct work_struct	kill_work;
 };
 
 struct bulk_domain *bulk_domain_create(void);
-void bulk_domain_put(struct bulk_domain *domain);
+void bulk_domain_put(struct bulk_domain *domain);	/* process context */
 /* Owner died or file closed: revoke everything, once; asynchronous. */
 void bulk_domain_kill(struct bulk_domain *domain);
 
