@@ -271,8 +271,9 @@ int bulk_region_grant(struct bulk_region *region, struct bulk_link *link);
 /* KEY_REVOKED has come from a link. */
 void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation);
 /*
- * All data lanes of user @uid on @link are destroyed (uid INVALID_UID: of all
- * users): nobody reaches memory over them any more.
+ * All data lanes of user @uid on @link are destroyed: those keys that the other
+ * host was asked to give up are out of its reach. Grants of live regions stay,
+ * as its key cache does. uid INVALID_UID: the link is over, ends all grants.
  */
 void bulk_region_link_gone(struct bulk_link *link, kuid_t uid);
 /*
