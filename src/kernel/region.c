@@ -14,7 +14,9 @@
  *
  * Grants. When a host is told a key, a struct bulk_grant notes it: on the
  * region's list, and on the list of a struct bulk_grantee, which stands for
- * the lanes of one user id on one link and holds a reference on the link.
+ * the lanes of one user id on one link and holds a reference on the link. A
+ * grant for a live region outlasts those lanes, as the other host's cache of
+ * keys does; it does not outlast the link.
  *
  * Life: LIVE -> REVOKING -> DEAD.
  *
@@ -22,8 +24,8 @@
  *  REVOKING	entered by deregistration or the end of the domain. Handle and
  *		key are gone at once; no grant is added. region->work asks every
  *		grantee to stop (bulk_link_revoke). A grant ends when that host
- *		answers or the lanes it could use are destroyed
- *		(bulk_region_link_gone). After two seconds the work has those
+ *		answers or, after it was asked, the lanes it could use are
+ *		destroyed (bulk_region_link_gone). After two seconds the work has those
  *		lanes destroyed (bulk_link_fence) and goes on waiting: there is
  *		no timeout after which memory that may still be written to is
  *		let go. Own operations that use the region (users) run to their
@@ -67,16 +69,18 @@
 
 /* The lanes of a user id on a link. Lives while it has grants. */
 struct bulk_grantee {
-	struct hlist_node	node;		/* unhashed: its lanes are gone */
+	struct hlist_node	node;
 	struct bulk_link	*link;		/* a reference */
 	kuid_t			uid;
+	unsigned int		drainers;	/* bulk_region_link_gone() */
 	struct list_head	grants;
+	struct list_head	asked;		/* of these, to be given up */
 };
 
 /* A key that a link has been told. */
 struct bulk_grant {
 	struct list_head	region_list;	/* those not asked yet come first */
-	struct list_head	grantee_list;
+	struct list_head	grantee_list;	/* grants or asked */
 	struct bulk_region	*region;
 	struct bulk_grantee	*grantee;
 	bool			asked;		/* bulk_link_revoke */
@@ -612,6 +616,25 @@ static struct bulk_grant *bulk_grant_find(struct bulk_region *region,
 	return NULL;
 }
 
+/*
+ * Drop the lock and free a grantee that is not needed any more. Full lists
+ * or a drainer keep it.
+ */
+static void bulk_grantee_unlock(struct bulk_grantee *grantee)
+	__releases(&bulk_grant_lock)
+{
+	bool idle = list_empty(&grantee->grants) && list_empty(&grantee->asked) &&
+		    !grantee->drainers;
+
+	if (idle)
+		hash_del(&grantee->node);
+	spin_unlock(&bulk_grant_lock);
+	if (idle) {
+		bulk_link_put(grantee->link);
+		kfree(grantee);
+	}
+}
+
 /* bulk_grant_lock held */
 static void bulk_grant_end(struct bulk_grant *grant)
 {
@@ -663,6 +686,7 @@ int bulk_region_grant(struct bulk_region *region, struct bulk_link *link)
 		grantee->link = bulk_link_get_ref(link);
 		grantee->uid = region->uid;
 		INIT_LIST_HEAD(&grantee->grants);
+		INIT_LIST_HEAD(&grantee->asked);
 		hash_add(bulk_grantees, &grantee->node, (unsigned long)link);
 	}
 	grant->region = region;
@@ -690,65 +714,75 @@ free:
  */
 void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation)
 {
-	struct bulk_grantee *grantee = NULL;
+	struct bulk_grantee *grantee;
 	struct bulk_region *region;
-	struct bulk_grant *grant;
+	struct bulk_grant *grant = NULL;
 
 	rcu_read_lock();
 	spin_lock(&bulk_grant_lock);
 	region = xa_load(&bulk_keys, id);
-	if (!region || le32_to_cpu(region->key.generation) != generation)
-		goto unlock;
-	grant = bulk_grant_find(region, link);
-	if (!grant || !grant->asked)
-		goto unlock;
+	if (region && le32_to_cpu(region->key.generation) == generation)
+		grant = bulk_grant_find(region, link);
+	rcu_read_unlock();
+	if (!grant || !grant->asked) {
+		spin_unlock(&bulk_grant_lock);
+		return;
+	}
 	grantee = grant->grantee;
 	bulk_grant_end(grant);
-	/* An unhashed one is freed by bulk_region_link_gone(). */
-	if (list_empty(&grantee->grants) && !hlist_unhashed(&grantee->node))
-		hash_del(&grantee->node);
-	else
-		grantee = NULL;
-unlock:
-	spin_unlock(&bulk_grant_lock);
-	rcu_read_unlock();
+	bulk_grantee_unlock(grantee);
+}
 
-	if (grantee) {
-		bulk_link_put(grantee->link);
-		kfree(grantee);
+/* The lock is held and, between two grants, dropped. */
+static void bulk_grants_end(struct list_head *grants)
+{
+	struct bulk_grant *grant;
+
+	while ((grant = list_first_entry_or_null(grants, struct bulk_grant, grantee_list))) {
+		bulk_grant_end(grant);
+		cond_resched_lock(&bulk_grant_lock);
 	}
 }
 
 /**
  * bulk_region_link_gone - lanes are destroyed
  * @link: link
- * @uid: of the lanes, or INVALID_UID if none at all is left
+ * @uid: of the lanes, or INVALID_UID if the link is over
  *
- * Ends all grants to them. No new lane of @uid may have come up before this is
- * called.
+ * With @uid, ends those grants to its lanes that the other host was asked to
+ * give up: that host may keep the keys of live regions and use them on the
+ * next lane. There must have been a moment without a lane of @uid between
+ * bulk_link_fence() and this call, and no lane of @uid may have come up since.
+ * With INVALID_UID, ends all grants; the other host must forget the keys with
+ * the link, and bulk_region_grant() must not be called for @link again.
  *
  * Context: process; may hold link->mutex.
  */
 void bulk_region_link_gone(struct bulk_link *link, kuid_t uid)
 {
 	struct bulk_grantee *grantee;
-	struct bulk_grant *grant;
+	LIST_HEAD(asked);
 
 	for (;;) {
 		spin_lock(&bulk_grant_lock);
 		grantee = bulk_grantee_find(link, uid);
 		if (!grantee)
 			break;
-		/* Off the table it is ours, also while the lock is dropped. */
-		hash_del(&grantee->node);
-		while ((grant = list_first_entry_or_null(&grantee->grants,
-							 struct bulk_grant, grantee_list))) {
-			bulk_grant_end(grant);
-			cond_resched_lock(&bulk_grant_lock);
+		/* Those asked from here on are not meant. */
+		list_splice_init(&grantee->asked, &asked);
+		grantee->drainers++;
+		bulk_grants_end(&asked);
+		if (uid_valid(uid)) {
+			grantee->drainers--;
+			bulk_grantee_unlock(grantee);
+			return;
 		}
-		spin_unlock(&bulk_grant_lock);
-		bulk_link_put(grantee->link);
-		kfree(grantee);
+		/* Not to be found again; freed by the last drainer. */
+		hash_del(&grantee->node);
+		bulk_grants_end(&grantee->grants);
+		bulk_grants_end(&grantee->asked);
+		grantee->drainers--;
+		bulk_grantee_unlock(grantee);
 	}
 	spin_unlock(&bulk_grant_lock);
 }
@@ -799,6 +833,7 @@ static void bulk_region_ask(struct bulk_region *region)
 						 region_list)) && !grant->asked) {
 		grant->asked = true;
 		list_move_tail(&grant->region_list, &region->grantees);
+		list_move_tail(&grant->grantee_list, &grant->grantee->asked);
 		link = bulk_link_get_ref(grant->grantee->link);
 		spin_unlock(&bulk_grant_lock);
 		bulk_link_revoke(link, le32_to_cpu(region->key.id),
