@@ -228,6 +228,29 @@ static void ep_up(struct bulk_ep *ep)
 		bulk_ep_event(ep, BULK_EPEV_UP);
 }
 
+void bulk_ep_wake_all(struct bulk_channel *ch)
+{
+	unsigned long handle;
+	struct bulk_ep *ep;
+
+	rcu_read_lock();
+	xa_for_each(&ch->eps, handle, ep) {
+		spinlock_t *lock = bulk_lane_lock(ep->rchan->lane);
+		bool starved;
+
+		if (!kref_get_unless_zero(&ep->ref))
+			continue;
+		spin_lock_bh(lock);
+		starved = ep->starved;
+		ep->starved = false;
+		spin_unlock_bh(lock);
+		if (starved)
+			bulk_ep_event(ep, BULK_EPEV_WRITABLE);
+		bulk_ep_put(ep);
+	}
+	rcu_read_unlock();
+}
+
 static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 		     struct bulk_user *user)
 {
@@ -408,6 +431,18 @@ int bulk_ep_close(struct bulk_channel *ch, u32 handle)
 	return ep ? 0 : -ENOENT;
 }
 
+/* ch->lock held: the worker has something to tell. */
+static void inbound_dirty(struct bulk_inbound *in)
+{
+	spin_lock(&in->link->lock);
+	if (list_empty(&in->dirty_list)) {
+		refcount_inc(&in->ref);
+		list_add_tail(&in->dirty_list, &in->link->dirty);
+	}
+	spin_unlock(&in->link->lock);
+	bulk_link_kick(in->link);
+}
+
 /**
  * bulk_ep_close_all - a channel has died
  * @ch: marked dead
@@ -432,14 +467,9 @@ void bulk_ep_close_all(struct bulk_channel *ch)
 	list_for_each_entry_safe(in, next, &ch->inbounds, ch_list) {
 		list_del_init(&in->ch_list);
 		in->dead = true;
+		ch->nr_inbounds--;
 		ch->rx_promised -= in->limit - in->received;
-		spin_lock(&in->link->lock);
-		if (list_empty(&in->dirty_list)) {
-			refcount_inc(&in->ref);
-			list_add_tail(&in->dirty_list, &in->link->dirty);
-		}
-		spin_unlock(&in->link->lock);
-		bulk_link_kick(in->link);
+		inbound_dirty(in);
 	}
 	spin_unlock_bh(&ch->lock);
 }
@@ -574,6 +604,19 @@ void bulk_rchan_work(struct bulk_link *link)
 	}
 }
 
+/* The link is over, all its lanes are gone. */
+void bulk_rchan_drop_all(struct bulk_link *link)
+{
+	struct bulk_rchan *rchan;
+	unsigned long id;
+
+	xa_for_each(&link->rchans, id, rchan) {
+		bulk_rchan_down(rchan, link->err);
+		xa_erase(&link->rchans, id);
+		rchan_put(rchan);
+	}
+}
+
 /* ------------------------------------------------------------------ inbound channels */
 
 static void inbound_put(struct bulk_inbound *in)
@@ -583,18 +626,6 @@ static void inbound_put(struct bulk_inbound *in)
 		bulk_link_put(in->link);
 		kfree_rcu(in, rcu);
 	}
-}
-
-/* ch->lock held: the worker has something to tell. */
-static void inbound_dirty(struct bulk_inbound *in)
-{
-	spin_lock(&in->link->lock);
-	if (list_empty(&in->dirty_list)) {
-		refcount_inc(&in->ref);
-		list_add_tail(&in->dirty_list, &in->link->dirty);
-	}
-	spin_unlock(&in->link->lock);
-	bulk_link_kick(in->link);
 }
 
 static u32 inbound_share(const struct bulk_channel *ch)

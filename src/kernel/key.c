@@ -239,6 +239,7 @@ static void key_pump(struct bulk_link *link)
 	lockdep_assert_held(&link->mutex);
 	list_for_each_entry(lane, &link->lanes, list)
 		bulk_lane_pump(lane);
+	wake_up_all(&link->key_wait);
 	bulk_link_kick(link);	/* and who was refused for want of a place */
 }
 
@@ -428,6 +429,7 @@ void bulk_key_drop_all(struct bulk_link *link)
 	}
 	list_splice_tail_init(&link->revoked, &keys);
 	spin_unlock_bh(&link->lock);
+	wake_up_all(&link->key_wait);
 	list_for_each_entry_safe(rkey, next, &keys, lru) {
 		list_del_init(&rkey->lru);
 		bulk_key_put(rkey);
@@ -468,7 +470,7 @@ static int resolved_send(struct bulk_link *link, struct bulk_region *region,
 		m->first = cpu_to_le32(first);
 		m->count = cpu_to_le32(count);
 		for (i = 0; i < count; i++)
-			m->rkey[i] = cpu_to_le32(set->mr[first + i]->rkey);
+			m->rkey[i] = cpu_to_le32(set->mr[first + i].rkey);
 		bulk_ctl_queue(link, m);
 	}
 	return 0;
@@ -488,11 +490,12 @@ static int resolve_one(struct bulk_link *link, struct bulk_region *region, u32 r
 		err = PTR_ERR(set);
 		goto unuse;
 	}
-	err = bulk_region_grant(region, link);
-	if (err == 1 && !req)
-		goto unuse;	/* told before */
-	if (err >= 0)
+	/* a KEY_REVOKE must not come in between, nor the link's end */
+	mutex_lock(&link->mutex);
+	err = link->state == BULK_LINK_READY ? bulk_region_grant(region, link) : -ECONNRESET;
+	if (err == 0 || (err == 1 && req))
 		err = resolved_send(link, region, set, req);
+	mutex_unlock(&link->mutex);
 unuse:
 	bulk_region_unuse(region);
 	return err;

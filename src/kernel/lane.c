@@ -136,6 +136,8 @@ void bulk_op_finish(struct bulk_op *op)
 	if (op->mm)
 		mmdrop(op->mm);
 	op_count(op);
+	if (op->status == -EKEYREJECTED)
+		bulk_key_guessed(ch);
 	if (op->op == RDMA_BULK_OP_PUT)
 		atomic_dec(&ch->puts);
 
@@ -145,6 +147,10 @@ void bulk_op_finish(struct bulk_op *op)
 	bulk_channel_event(ch, &ev, true);
 	spin_unlock_bh(&ch->lock);
 
+	if (READ_ONCE(ch->starved)) {
+		WRITE_ONCE(ch->starved, false);
+		bulk_ep_wake_all(ch);
+	}
 	if (atomic_dec_and_test(&ep->pending))
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
 	kmem_cache_free(bulk_op_cache, op);
@@ -409,7 +415,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 		len = min(len, set->base + (i + 1) * set->span - at);
 		sge[0].addr = at;
 		sge[0].length = len;
-		sge[0].lkey = set->mr[i]->lkey;
+		sge[0].lkey = set->mr[i].lkey;
 		n = 1;
 	} else {
 		spin_lock(&ep->ch->lock);
@@ -716,9 +722,14 @@ static int lane_want(struct bulk_lane *lane)
 
 void bulk_lane_work(struct bulk_lane *lane)
 {
+	struct bulk_lane *old;
 	int err = 0;
 
 	lockdep_assert_held(&lane->link->mutex);
+	/* its predecessor may still be able to reach memory */
+	list_for_each_entry(old, &lane->link->going, list)
+		if (uid_eq(old->uid, lane->uid))
+			return;
 	switch (lane->state) {
 	case BULK_LANE_NEW:
 		err = lane->link->active ? lane_want(lane) : lane_offer(lane);

@@ -422,23 +422,30 @@ void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation)
 		return;		/* the revocation's deadline fences the link */
 	m->id = cpu_to_le32(id);
 	m->generation = cpu_to_le32(generation);
+	mutex_lock(&link->mutex);	/* not before KEY_RESOLVED: resolve_one() */
 	bulk_ctl_queue(link, m);
+	mutex_unlock(&link->mutex);
 }
 
 void bulk_link_fence(struct bulk_link *link, kuid_t uid)
 {
-	struct bulk_lane *lane;
+	struct bulk_lane *lane, *old;
+	bool reachable = false;
 
 	mutex_lock(&link->mutex);
+	list_for_each_entry(old, &link->going, list)
+		if (uid_eq(old->uid, uid))
+			reachable = true;	/* until link_lane_down() says so */
 	lane = bulk_lane_find(link, uid);
 	if (lane) {
+		reachable = true;
 		pr_warn_ratelimited("%pISc does not answer a key's revocation, closing the lane of user %u\n",
 				    &link->remote, from_kuid(&init_user_ns, uid));
 		bulk_smbd_fail(&lane->conn.smbd, -ETIMEDOUT);
 		bulk_lane_put(lane);
 	}
 	mutex_unlock(&link->mutex);
-	if (!lane)	/* nothing can reach the memory */
+	if (!reachable)
 		bulk_region_link_gone(link, uid);
 }
 
@@ -552,7 +559,7 @@ static void link_lane_down(struct bulk_link *link, struct bulk_lane *lane)
 	kuid_t uid = lane->uid;
 
 	lockdep_assert_held(&link->mutex);
-	list_del_init(&lane->list);
+	list_move(&lane->list, &link->going);
 	lane->state = BULK_LANE_FAILED;
 	mutex_unlock(&link->mutex);
 	bulk_lane_destroy(lane);
@@ -560,8 +567,9 @@ static void link_lane_down(struct bulk_link *link, struct bulk_lane *lane)
 	bulk_inbound_drop_all(link, uid);
 	mutex_unlock(&link->mutex);
 	bulk_region_link_gone(link, uid);
-	bulk_lane_put(lane);
 	mutex_lock(&link->mutex);
+	list_del_init(&lane->list);
+	bulk_lane_put(lane);
 }
 
 static void link_reap_lanes(struct bulk_link *link, bool all)
@@ -593,6 +601,7 @@ static void link_teardown(struct bulk_link *link)
 	link_reap_conns(link);
 	link_reap_lanes(link, true);
 	bulk_inbound_drop_all(link, INVALID_UID);
+	bulk_rchan_drop_all(link);
 	mutex_unlock(&link->mutex);
 
 	cancel_delayed_work_sync(&link->retry);
@@ -674,6 +683,8 @@ static struct bulk_link *link_create(struct net *net, struct bulk_dev *dev, u8 p
 	mutex_init(&link->mutex);
 	spin_lock_init(&link->lock);
 	INIT_LIST_HEAD(&link->lanes);
+	INIT_LIST_HEAD(&link->going);
+	init_waitqueue_head(&link->key_wait);
 	INIT_LIST_HEAD(&link->dead_conns);
 	INIT_LIST_HEAD(&link->ctl_queue);
 	INIT_LIST_HEAD(&link->dirty);

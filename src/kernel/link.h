@@ -105,6 +105,7 @@ struct bulk_link {
 	unsigned long		first_attempt;
 	bool			hello_sent;
 	struct list_head	lanes;		/* bulk_lane.list */
+	struct list_head	going;		/* those being destroyed */
 	struct xarray		rchans;		/* bulk_rchan, by its id */
 	u32			next_rchan, next_inbound;
 	struct list_head	dead_conns;
@@ -121,6 +122,7 @@ struct bulk_link {
 	unsigned int		resolving;	/* KEY_RESOLVEs without an answer */
 	u32			next_req;
 	struct list_head	revoked;	/* bulk_rkey.lru: KEY_REVOKED due */
+	wait_queue_head_t	key_wait;	/* submitters of plain memory */
 	atomic_t		resolves;
 
 	struct work_struct	work;
@@ -270,6 +272,7 @@ void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit);
 void bulk_rchan_closed(struct bulk_link *link, u32 id, int err);
 void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit);
 void bulk_rchan_work(struct bulk_link *link);
+void bulk_rchan_drop_all(struct bulk_link *link);
 /* No further command; what is not under way ends with @err; EV_EP_DOWN follows
  * when all have ended. link->mutex held.
  */
@@ -317,6 +320,8 @@ struct bulk_ep {
 void bulk_ep_put(struct bulk_ep *ep);
 /* By handle, with a reference. Any context. */
 struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle);
+/* A command of the channel has ended: whoever was refused may try again. */
+void bulk_ep_wake_all(struct bulk_channel *ch);
 /* Report BULK_EPEV_* bits. Takes ch->lock. */
 void bulk_ep_event(struct bulk_ep *ep, u8 bits);
 
@@ -376,6 +381,7 @@ struct bulk_op {
 };
 
 extern struct kmem_cache *bulk_op_cache;
+void bulk_key_guessed(struct bulk_channel *ch);
 
 /* lane.c: an operation has ended, it is off all lists. No locks held. */
 void bulk_op_finish(struct bulk_op *op);

@@ -158,6 +158,18 @@ static bool key_guesser(struct bulk_channel *ch)
 	       time_before(jiffies, READ_ONCE(ch->key_window) + HZ);
 }
 
+/* An operation has ended for a wrong or dead key. Any context. */
+void bulk_key_guessed(struct bulk_channel *ch)
+{
+	spin_lock_bh(&ch->lock);
+	if (!time_before(jiffies, ch->key_window + HZ)) {
+		ch->key_window = jiffies;
+		ch->key_refused = 0;
+	}
+	ch->key_refused++;
+	spin_unlock_bh(&ch->lock);
+}
+
 static int prepare_key(struct bulk_op *op, struct bulk_ep *ep, const u8 *raw)
 {
 	struct bulk_channel *ch = ep->ch;
