@@ -5,6 +5,7 @@
  *
  *	file.c		device node: open, ioctl, uring_cmd, mmap, poll
  *	channel.c	ownership of shared memory: event ring, slots
+ *	shm.c		areas of shared pages
  *	owner.c		address spaces and their end
  *	submit.c	commands: check, take a place in the event ring, queue
  *	endpoint.c	endpoints, remote channels, inbound channels, windows
@@ -84,7 +85,10 @@ struct bulk_counters {
 	atomic64_t puts, put_bytes, gets, get_bytes;
 	atomic64_t refused, again, failed, key_misses;
 };
-extern struct bulk_counters bulk_total;
+
+/* Count @n things that happened to channel @ch in one of its counters. */
+#define bulk_count(ch, field, n) \
+	atomic64_add((n), &(ch)->stats.field)
 
 /* ------------------------------------------------------------------ device.c */
 
@@ -391,6 +395,8 @@ struct bulk_channel {
 	bool			dead;		/* no more arrivals, commands, events */
 	bool			removed;	/* RDMA device gone */
 	bool			rx_low;		/* RX_LOW reported, none granted since */
+	u32			rx_low_due;	/* its result, if still to be written */
+	bool			removed_due;	/* REMOVED is still to be written */
 
 	struct bulk_shm		ctrl_shm, ring_shm;
 	struct rdma_bulk_ctrl	*ctrl;
@@ -404,6 +410,8 @@ struct bulk_channel {
 	u32			headroom, rx_stride, tx_stride;
 	struct bulk_chunk	rx[BULK_CHUNKS], tx[BULK_CHUNKS];
 	unsigned int		rx_chunks, tx_chunks;
+	unsigned int		grows;		/* calls that gave slots; ch->mutex */
+	bool			dma;		/* transmit slots mapped; dev->mutex */
 	u32			rx_slots, tx_slots;
 	u16			*rx_free;	/* stack of free receive slots */
 	u32			rx_nfree;
@@ -418,6 +426,9 @@ struct bulk_channel {
 	struct ratelimit_state	key_rs;		/* refused keys */
 	struct bulk_counters	stats;
 	unsigned long		kernel_bytes;
+	struct list_head	all_list;	/* every channel, for the sums */
+	struct delayed_work	event_work;	/* events that found no room */
+	unsigned int		event_delay;	/* milliseconds */
 	struct work_struct	kill_work;
 	struct work_struct	free_work;
 };
@@ -435,6 +446,10 @@ void bulk_channel_kill(struct bulk_channel *ch);
 void bulk_channel_dev_gone(struct bulk_channel *ch);
 /* By token, a reference, or NULL. Any context. */
 struct bulk_channel *bulk_channel_find(u64 token);
+/* Sums over all channels ever. */
+void bulk_channel_total(struct bulk_counters *total);
+/* Wait until every channel is freed (module exit). */
+void bulk_channel_exit(void);
 
 /* All of the following: caller holds ch->lock. */
 /*
@@ -443,12 +458,23 @@ struct bulk_channel *bulk_channel_find(u64 token);
  */
 bool bulk_channel_reserve(struct bulk_channel *ch);
 void bulk_channel_unreserve(struct bulk_channel *ch);
-/* Write an event whose place was reserved (@reserved), or if there is room. */
+/*
+ * Write an event: with @reserved, a command's EV_DONE, which uses up the place
+ * that bulk_channel_reserve took; else only if there is room: false if there
+ * is none, and the caller's bit stays set until bulk_ep_flush_events.
+ */
 bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
 			bool reserved);
-/* Give back receive slots; all or -EINVAL. Then grants windows. */
+/*
+ * Give back receive slots, then grant windows. All, or none with -EINVAL (one is
+ * not held) or -EAGAIN (the ring has no room for what may arrive in them).
+ */
 int bulk_channel_return(struct bulk_channel *ch, const u16 *slots, unsigned int n);
 
+/* Report RX_LOW (@want: messages peers would like to send) unless reported. */
+void bulk_channel_rx_low(struct bulk_channel *ch, u32 want);
+
+/* ch->lock not needed from here on. */
 /* Where slot @slot lies: kernel address, NULL if there is no such slot. */
 void *bulk_channel_tx_vaddr(struct bulk_channel *ch, u32 slot);
 /*
@@ -459,8 +485,9 @@ int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
 			 u32 lkey, struct ib_sge *sge, int max);
 /**
  * bulk_channel_deliver - put a message into a free receive slot, with its event
- * Takes ch->lock. Windows guarantee a slot and a place in the ring. Returns
- * -EPIPE if the channel is dead, -ENOBUFS if the peer broke its window.
+ * Takes ch->lock. Windows guarantee a slot and a place in the ring. Uses up one
+ * of ch->rx_promised: the caller must not. Returns -EPIPE if the channel is
+ * dead, -ENOBUFS if nothing is promised, -EMSGSIZE if @len is too much.
  */
 int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len);
 
@@ -639,6 +666,11 @@ void bulk_inbound_grant(struct bulk_channel *ch);
 
 /* ------------------------------------------------------------------ submit.c */
 
+/*
+ * Check and accept a command. 0, negative errno (counted by the caller), or
+ * BULK_SUBMIT_BLOCK: it would have to sleep, and @nonblock forbids it.
+ */
+#define BULK_SUBMIT_BLOCK	1
 int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool nonblock);
 int bulk_submit_init(void);
 void bulk_submit_exit(void);
