@@ -4,7 +4,8 @@
  * those below it and answers upward through the functions declared here:
  *
  *	file.c		device node: open, ioctl, uring_cmd, mmap, poll
- *	channel.c	ownership of shared memory: event ring, slots
+ *	channel.c	channels: their life, shared memory, token
+ *	ring.c		what happens in it: event ring, slots
  *	shm.c		areas of shared pages
  *	owner.c		address spaces and their end
  *	submit.c	commands: check, take a place in the event ring, queue

@@ -1,0 +1,745 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/*
+ * Channels: how they are made, grow, are mapped and end
+ *
+ * Owns struct bulk_channel, the areas of memory it shares with its process, and
+ * the token by which others open endpoints to it. What happens in that memory is
+ * ring.c's.
+ *
+ * Locks: the tables of slots' areas only grow: under ch->mutex, published by a
+ * release store of their number, read without a lock; a transmit area is also
+ * mapped for DMA and published under dev->mutex, so that device removal finds all.
+ * Counts are under ch->lock. Making, growing, mapping and freeing run in process
+ * context; finding, putting and killing in any.
+ *
+ * Life: made by BIND, reachable by its token from then on. Ends by
+ * bulk_channel_kill, when its file or its address space goes: nothing new is
+ * accepted, the token is gone, a worker closes its endpoints and inbounds. These,
+ * and operations under way, hold references; with the last one a worker frees
+ * it. Transmit slots stay mapped for DMA until then, for operations under
+ * way may name them, unless the device goes first: bulk_channel_dev_gone comes
+ * when no queue pair of the device is left. Whoever of these two finds
+ * ch->dma set under dev->mutex undoes it.
+ */
+#include <linux/hashtable.h>
+#include <linux/mm.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <net/net_namespace.h>
+
+#include "bulk.h"
+#include "channel.h"
+#include "trace.h"
+
+/* Room in the ring beside commands and receive slots, for events of endpoints. */
+#define BULK_EVENT_SLACK	64
+
+/* mmap offsets: what it is, and for slots which call made them */
+#define BULK_AREA_SHIFT		36
+#define BULK_CHUNK_SHIFT	28
+#define BULK_AREA_CTRL		0ULL
+#define BULK_AREA_RING		BIT_ULL(BULK_AREA_SHIFT)
+#define BULK_AREA_RX		(2ULL << BULK_AREA_SHIFT)
+#define BULK_AREA_TX		(3ULL << BULK_AREA_SHIFT)
+
+static DEFINE_HASHTABLE(bulk_tokens, 10);
+static DEFINE_SPINLOCK(bulk_tokens_lock);	/* bh */
+
+static LIST_HEAD(bulk_channels);
+static DEFINE_SPINLOCK(bulk_channels_lock);
+static struct bulk_counters bulk_gone;		/* of channels that are freed */
+static DECLARE_WAIT_QUEUE_HEAD(bulk_channels_wait);
+
+/* ---- token ---- */
+
+static struct bulk_channel *bulk_token_find(u64 token)
+{
+	struct bulk_channel *ch;
+
+	hash_for_each_possible(bulk_tokens, ch, token_node, token)
+		if (ch->token == token)
+			return ch;
+	return NULL;
+}
+
+static void bulk_token_make(struct bulk_channel *ch)
+{
+	u64 token;
+
+	spin_lock_bh(&bulk_tokens_lock);
+	do {
+		token = get_random_u64();
+	} while (!token || bulk_token_find(token));
+	ch->token = token;
+	hash_add(bulk_tokens, &ch->token_node, token);
+	spin_unlock_bh(&bulk_tokens_lock);
+}
+
+static void bulk_token_drop(struct bulk_channel *ch)
+{
+	spin_lock_bh(&bulk_tokens_lock);
+	hash_del(&ch->token_node);
+	spin_unlock_bh(&bulk_tokens_lock);
+}
+
+/**
+ * bulk_channel_find - the channel of a token
+ * @token: as told by a peer
+ *
+ * It may die at any time: look at ch->dead under its lock.
+ *
+ * Context: any.
+ * Return: a reference, or NULL.
+ */
+struct bulk_channel *bulk_channel_find(u64 token)
+{
+	struct bulk_channel *ch;
+
+	spin_lock_bh(&bulk_tokens_lock);
+	ch = bulk_token_find(token);
+	if (ch && !refcount_inc_not_zero(&ch->refs))
+		ch = NULL;
+	spin_unlock_bh(&bulk_tokens_lock);
+	return ch;
+}
+
+/* ---- slots ---- */
+
+/* Receive slots there may be: their EV_RECV must always have a place. */
+static u32 bulk_rx_limit(u32 events)
+{
+	return min_t(u32, BULK_MAX_RX, events - BULK_MAX_COMMANDS - BULK_EVENT_SLACK);
+}
+
+static void bulk_chunk_publish(unsigned int *nr)
+{
+	/* Whoever sees the number sees the chunk. */
+	smp_store_release(nr, *nr + 1);
+}
+
+static void bulk_channel_account(struct bulk_channel *ch, const struct bulk_shm *shm)
+{
+	ch->kernel_bytes += (size_t)shm->npages *
+			    (PAGE_SIZE + sizeof(*shm->pages) +
+			     (shm->dma ? sizeof(*shm->dma) : 0));
+}
+
+/*
+ * Make slots @first to @first + @count - 1 in @chunk. Transmit slots are mapped
+ * for DMA by bulk_channel_add_slots.
+ */
+static int bulk_chunk_alloc(struct bulk_chunk *chunk, u64 area, unsigned int nr,
+			    u32 first, u32 count, u32 stride)
+{
+	chunk->first = first;
+	chunk->count = count;
+	return bulk_shm_alloc(&chunk->shm, (size_t)count * stride,
+			      area | (u64)nr << BULK_CHUNK_SHIFT, true);
+}
+
+/*
+ * Make @rx_add and @tx_add more slots; the caller has checked limits, and promised
+ * the receive slots' events. ch->mutex held, or nobody else sees the channel.
+ * Fails with no effect.
+ */
+static int bulk_channel_add_slots(struct bulk_channel *ch, u32 rx_add, u32 tx_add)
+{
+	struct bulk_chunk *rx = &ch->rx[ch->rx_chunks];
+	struct bulk_chunk *tx = &ch->tx[ch->tx_chunks];
+	struct bulk_dev *dev = ch->dev;
+	int err = 0;
+	u32 i;
+
+	if (rx_add)
+		err = bulk_chunk_alloc(rx, BULK_AREA_RX, ch->rx_chunks, ch->rx_slots,
+				       rx_add, ch->rx_stride);
+	if (err)
+		return err;
+	if (tx_add)
+		err = bulk_chunk_alloc(tx, BULK_AREA_TX, ch->tx_chunks, ch->tx_slots,
+				       tx_add, ch->tx_stride);
+	if (err)
+		goto free_rx;
+
+	/* Either the device's removal sees the new area, or we see the removal. */
+	mutex_lock(&dev->mutex);
+	if (!ch->dma)
+		err = -ENODEV;
+	else if (tx_add)
+		err = bulk_shm_map_dma(&tx->shm, dev->ibdev, DMA_BIDIRECTIONAL);
+	if (err) {
+		mutex_unlock(&dev->mutex);
+		goto free_tx;
+	}
+
+	spin_lock_bh(&ch->lock);
+	if (rx_add) {
+		bulk_channel_account(ch, &rx->shm);
+		for (i = 0; i < rx_add; i++)
+			ch->rx_free[ch->rx_nfree++] = rx->first + rx_add - 1 - i;
+		ch->rx_slots += rx_add;
+		bulk_chunk_publish(&ch->rx_chunks);
+	}
+	if (tx_add) {
+		bulk_channel_account(ch, &tx->shm);
+		ch->tx_slots += tx_add;
+		bulk_chunk_publish(&ch->tx_chunks);
+	}
+	spin_unlock_bh(&ch->lock);
+	mutex_unlock(&dev->mutex);
+	return 0;
+
+free_tx:
+	if (tx_add)
+		bulk_shm_free(&tx->shm);
+free_rx:
+	if (rx_add)
+		bulk_shm_free(&rx->shm);
+	return err;
+}
+
+/**
+ * bulk_channel_grow - RDMA_BULK_IOC_GROW
+ * @ch: channel
+ * @grow: in and out
+ *
+ * Gives what the limits, and the events that the process has not read, leave; a
+ * channel whose device is gone gets nothing.
+ *
+ * Return: 0, -EINVAL, -ENOMEM, -ENOSPC, -EINTR.
+ */
+int bulk_channel_grow(struct bulk_channel *ch, struct rdma_bulk_grow *grow)
+{
+	u32 rx_add, tx_add;
+	int err;
+
+	if (grow->flags)
+		return -EINVAL;
+
+	err = mutex_lock_killable(&ch->mutex);
+	if (err)
+		return err;
+
+	spin_lock_bh(&ch->lock);
+	rx_add = min(grow->rx_add, bulk_rx_limit(ch->events) - ch->rx_slots);
+	rx_add = min(rx_add, bulk_ring_room(ch));
+	tx_add = min(grow->tx_add, BULK_MAX_TX - ch->tx_slots);
+	if (ch->dead || ch->removed) {
+		rx_add = 0;
+		tx_add = 0;
+	}
+	if (rx_add + tx_add && ch->grows == BULK_CHUNKS - 1)
+		err = -ENOSPC;
+	else
+		ch->reserved += rx_add;
+	spin_unlock_bh(&ch->lock);
+	if (err)
+		goto unlock;
+
+	grow->rx_add = rx_add;
+	grow->tx_add = tx_add;
+	grow->rx_first = ch->rx_slots;
+	grow->tx_first = ch->tx_slots;
+	grow->rx_offset = 0;
+	grow->rx_bytes = 0;
+	grow->tx_offset = 0;
+	grow->tx_bytes = 0;
+
+	if (rx_add + tx_add) {
+		err = bulk_channel_add_slots(ch, rx_add, tx_add);
+		if (err) {
+			spin_lock_bh(&ch->lock);
+			ch->reserved -= rx_add;
+			spin_unlock_bh(&ch->lock);
+			if (err == -ENODEV) {
+				grow->rx_add = 0;
+				grow->tx_add = 0;
+				err = 0;
+			}
+			goto unlock;
+		}
+		ch->grows++;
+	}
+	if (rx_add) {
+		const struct bulk_shm *shm = &ch->rx[ch->rx_chunks - 1].shm;
+
+		grow->rx_offset = shm->offset;
+		grow->rx_bytes = (u64)shm->npages << PAGE_SHIFT;
+	}
+	if (tx_add) {
+		const struct bulk_shm *shm = &ch->tx[ch->tx_chunks - 1].shm;
+
+		grow->tx_offset = shm->offset;
+		grow->tx_bytes = (u64)shm->npages << PAGE_SHIFT;
+	}
+
+	spin_lock_bh(&ch->lock);
+	if (rx_add)
+		bulk_inbound_grant(ch);
+	bulk_channel_flush(ch);
+	spin_unlock_bh(&ch->lock);
+	trace_bulk_channel(ch, "grow");
+unlock:
+	mutex_unlock(&ch->mutex);
+	return err;
+}
+
+/* ---- mapping ---- */
+
+static const struct bulk_shm *bulk_channel_area(const struct bulk_channel *ch, u64 offset)
+{
+	unsigned int i, nr;
+
+	if (offset == ch->ctrl_shm.offset)
+		return &ch->ctrl_shm;
+	if (offset == ch->ring_shm.offset)
+		return &ch->ring_shm;
+	nr = bulk_chunks(&ch->rx_chunks);
+	for (i = 0; i < nr; i++)
+		if (offset == ch->rx[i].shm.offset)
+			return &ch->rx[i].shm;
+	nr = bulk_chunks(&ch->tx_chunks);
+	for (i = 0; i < nr; i++)
+		if (offset == ch->tx[i].shm.offset)
+			return &ch->tx[i].shm;
+	return NULL;
+}
+
+/**
+ * bulk_channel_mmap - mmap() of a channel's file
+ * @ch: channel
+ * @vma: mapping to be
+ *
+ * One whole area, shared. The pages have references of their own in the mapping.
+ *
+ * Return: 0, -EINVAL, -EACCES (the ring is read-only), -ENOMEM.
+ */
+int bulk_channel_mmap(struct bulk_channel *ch, struct vm_area_struct *vma)
+{
+	const struct bulk_shm *shm;
+	unsigned long num;
+
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	shm = bulk_channel_area(ch, (u64)vma->vm_pgoff << PAGE_SHIFT);
+	if (!shm || vma_pages(vma) != shm->npages)
+		return -EINVAL;
+	if (!shm->writable) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP | VM_MIXEDMAP);
+	num = shm->npages;
+	return vm_insert_pages(vma, vma->vm_start, shm->pages, &num);
+}
+
+/* ---- sums ---- */
+
+static void bulk_counters_add(struct bulk_counters *to, const struct bulk_counters *from)
+{
+	const atomic64_t *f = (const atomic64_t *)from;
+	atomic64_t *t = (atomic64_t *)to;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(*to) / sizeof(*t); i++)
+		atomic64_add(atomic64_read(&f[i]), &t[i]);
+}
+
+/**
+ * bulk_channel_total - sums over all channels ever
+ * @total: filled in
+ *
+ * They are added up here, so that channels need not share cache lines.
+ */
+void bulk_channel_total(struct bulk_counters *total)
+{
+	struct bulk_channel *ch;
+
+	memset(total, 0, sizeof(*total));
+	spin_lock(&bulk_channels_lock);
+	bulk_counters_add(total, &bulk_gone);
+	list_for_each_entry(ch, &bulk_channels, all_list)
+		bulk_counters_add(total, &ch->stats);
+	spin_unlock(&bulk_channels_lock);
+}
+
+/**
+ * bulk_channel_stats - RDMA_BULK_IOC_STATS
+ * @ch: channel
+ * @stats: filled in, apart from its size
+ */
+void bulk_channel_stats(struct bulk_channel *ch, struct rdma_bulk_stats *stats)
+{
+	struct bulk_counters *c = &ch->stats;
+
+	stats->tx_messages = atomic64_read(&c->tx_messages);
+	stats->tx_bytes = atomic64_read(&c->tx_bytes);
+	stats->rx_messages = atomic64_read(&c->rx_messages);
+	stats->rx_bytes = atomic64_read(&c->rx_bytes);
+	stats->puts = atomic64_read(&c->puts);
+	stats->put_bytes = atomic64_read(&c->put_bytes);
+	stats->gets = atomic64_read(&c->gets);
+	stats->get_bytes = atomic64_read(&c->get_bytes);
+	stats->refused = atomic64_read(&c->refused);
+	stats->again = atomic64_read(&c->again);
+	stats->failed = atomic64_read(&c->failed);
+	stats->key_misses = atomic64_read(&c->key_misses);
+	stats->endpoints = READ_ONCE(ch->nr_eps);
+	spin_lock_bh(&ch->lock);
+	stats->rx_slots = ch->rx_slots;
+	stats->rx_slots_held = bitmap_weight(ch->rx_held, BULK_MAX_RX);
+	stats->tx_slots = ch->tx_slots;
+	stats->kernel_bytes = ch->kernel_bytes;
+	spin_unlock_bh(&ch->lock);
+}
+
+/* ---- life ---- */
+
+/* ch->dma is set: unmap the transmit slots and let go of the device's verbs. */
+static void bulk_channel_unmap(struct bulk_channel *ch)
+{
+	struct bulk_dev *dev = ch->dev;
+	unsigned int i;
+	bool dma;
+
+	mutex_lock(&dev->mutex);
+	list_del_init(&ch->dev_list);
+	dma = ch->dma;
+	ch->dma = false;
+	if (dma)
+		for (i = 0; i < ch->tx_chunks; i++)
+			bulk_shm_unmap_dma(&ch->tx[i].shm, dev->ibdev,
+					   DMA_BIDIRECTIONAL);
+	mutex_unlock(&dev->mutex);
+	if (dma)
+		bulk_dev_verbs_put(dev);
+}
+
+/* Undo bulk_channel_create, however far it came. */
+static void bulk_channel_free_work(struct work_struct *work)
+{
+	struct bulk_channel *ch = container_of(work, struct bulk_channel, free_work);
+	unsigned int i;
+
+	trace_bulk_channel(ch, "free");
+	WARN_ON_ONCE(ch->commands);
+	if (ch->dev) {
+		bulk_channel_unmap(ch);
+		bulk_dev_put(ch->dev);
+	}
+	if (ch->owner) {
+		spin_lock(&ch->owner->lock);
+		list_del_init(&ch->owner_list);
+		spin_unlock(&ch->owner->lock);
+		bulk_owner_put(ch->owner);
+	}
+	for (i = 0; i < ch->rx_chunks; i++)
+		bulk_shm_free(&ch->rx[i].shm);
+	for (i = 0; i < ch->tx_chunks; i++)
+		bulk_shm_free(&ch->tx[i].shm);
+	bulk_shm_free(&ch->ring_shm);
+	bulk_shm_free(&ch->ctrl_shm);
+	bitmap_free(ch->rx_held);
+	bitmap_free(ch->tx_busy);
+	kfree(ch->rx_free);
+	xa_destroy(&ch->eps);
+	if (ch->domain)
+		bulk_domain_put(ch->domain);
+	put_net(ch->net);
+	mmdrop(ch->mm);
+
+	spin_lock(&bulk_channels_lock);
+	bulk_counters_add(&bulk_gone, &ch->stats);
+	list_del(&ch->all_list);
+	if (list_empty(&bulk_channels))
+		wake_up(&bulk_channels_wait);
+	spin_unlock(&bulk_channels_lock);
+	kvfree(ch);
+}
+
+/**
+ * bulk_channel_put - drop a reference
+ * @ch: channel
+ *
+ * Context: any; it is freed by a worker.
+ */
+void bulk_channel_put(struct bulk_channel *ch)
+{
+	if (refcount_dec_and_test(&ch->refs))
+		queue_work(bulk_wq, &ch->free_work);
+}
+
+static void bulk_channel_kill_work(struct work_struct *work)
+{
+	struct bulk_channel *ch = container_of(work, struct bulk_channel, kill_work);
+
+	if (cancel_delayed_work_sync(&ch->event_work))
+		bulk_channel_put(ch);
+	bulk_ep_close_all(ch);
+	bulk_cm_unlisten(ch->net);
+	bulk_channel_put(ch);
+}
+
+/**
+ * bulk_channel_kill - end a channel, once
+ * @ch: channel; the caller's reference stays, or the caller holds the lock of its
+ *	owner
+ *
+ * No message arrives and no command is accepted from here on; peers are told by a
+ * worker.
+ *
+ * Context: any, under owner->lock too.
+ */
+void bulk_channel_kill(struct bulk_channel *ch)
+{
+	bool first;
+
+	spin_lock_bh(&ch->lock);
+	first = !ch->dead;
+	ch->dead = true;
+	/* Not dead means that its file, or its maker, still has a reference. */
+	if (first)
+		refcount_inc(&ch->refs);
+	spin_unlock_bh(&ch->lock);
+	if (!first)
+		return;
+
+	trace_bulk_channel(ch, "kill");
+	bulk_token_drop(ch);
+	wake_up_all(&ch->wait);
+	queue_work(bulk_wq, &ch->kill_work);
+}
+
+/**
+ * bulk_channel_dev_gone - the RDMA device is going
+ * @ch: channel; none of its lanes exists any more
+ *
+ * Tells the process, and undoes DMA mappings. The file stays good for being closed.
+ */
+void bulk_channel_dev_gone(struct bulk_channel *ch)
+{
+	trace_bulk_channel(ch, "removed");
+	bulk_channel_unmap(ch);
+
+	spin_lock_bh(&ch->lock);
+	if (!ch->removed) {
+		ch->removed = true;
+		ch->removed_due = true;
+		bulk_channel_flush(ch);
+	}
+	spin_unlock_bh(&ch->lock);
+}
+
+static bool bulk_channels_none(void)
+{
+	bool none;
+
+	spin_lock(&bulk_channels_lock);
+	none = list_empty(&bulk_channels);
+	spin_unlock(&bulk_channels_lock);
+	return none;
+}
+
+/**
+ * bulk_channel_exit - wait until every channel is freed (module exit)
+ *
+ * All files are closed, and nothing makes new references.
+ */
+void bulk_channel_exit(void)
+{
+	wait_event(bulk_channels_wait, bulk_channels_none());
+}
+
+/* ---- making ---- */
+
+static struct bulk_channel *bulk_channel_alloc(void)
+{
+	struct bulk_channel *ch;
+
+	ch = kvzalloc(sizeof(*ch), GFP_KERNEL_ACCOUNT);
+	if (!ch)
+		return NULL;
+	refcount_set(&ch->refs, 1);
+	INIT_LIST_HEAD(&ch->owner_list);
+	INIT_LIST_HEAD(&ch->dev_list);
+	INIT_HLIST_NODE(&ch->token_node);
+	mutex_init(&ch->mutex);
+	xa_init_flags(&ch->eps, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
+	spin_lock_init(&ch->lock);
+	init_waitqueue_head(&ch->wait);
+	INIT_LIST_HEAD(&ch->ep_events);
+	INIT_LIST_HEAD(&ch->inbounds);
+	atomic_set(&ch->puts, 0);
+	ratelimit_state_init(&ch->key_rs, HZ, 16);
+	ratelimit_set_flags(&ch->key_rs, RATELIMIT_MSG_ON_RELEASE);
+	ch->event_delay = BULK_EVENT_DELAY;
+	INIT_DELAYED_WORK(&ch->event_work, bulk_channel_event_work);
+	INIT_WORK(&ch->kill_work, bulk_channel_kill_work);
+	INIT_WORK(&ch->free_work, bulk_channel_free_work);
+
+	ch->mm = current->mm;
+	mmgrab(ch->mm);
+	ch->uid = current_euid();
+	ch->net = get_net(current->nsproxy->net_ns);
+
+	spin_lock(&bulk_channels_lock);
+	list_add_tail(&ch->all_list, &bulk_channels);
+	spin_unlock(&bulk_channels_lock);
+	return ch;
+}
+
+/* Ring and the tables of slots. */
+static int bulk_channel_alloc_ring(struct bulk_channel *ch)
+{
+	int err;
+
+	ch->rx_free = kcalloc(BULK_MAX_RX, sizeof(*ch->rx_free), GFP_KERNEL_ACCOUNT);
+	ch->rx_held = bitmap_zalloc(BULK_MAX_RX, GFP_KERNEL_ACCOUNT);
+	ch->tx_busy = bitmap_zalloc(BULK_MAX_TX, GFP_KERNEL_ACCOUNT);
+	if (!ch->rx_free || !ch->rx_held || !ch->tx_busy)
+		return -ENOMEM;
+	ch->kernel_bytes = sizeof(*ch) + BULK_MAX_RX * sizeof(*ch->rx_free) +
+			   (BULK_MAX_RX + BULK_MAX_TX) / 8;
+
+	err = bulk_shm_alloc(&ch->ctrl_shm, sizeof(*ch->ctrl), BULK_AREA_CTRL, true);
+	if (err)
+		return err;
+	ch->ctrl = ch->ctrl_shm.vaddr;
+	bulk_channel_account(ch, &ch->ctrl_shm);
+
+	err = bulk_shm_alloc(&ch->ring_shm, struct_size(ch->ring, entry, ch->events),
+			     BULK_AREA_RING, false);
+	if (err)
+		return err;
+	ch->ring = ch->ring_shm.vaddr;
+	ch->ring->events = ch->events;
+	bulk_channel_account(ch, &ch->ring_shm);
+	return 0;
+}
+
+/* Enter the device's list, which keeps its verbs until unmapped. */
+static int bulk_channel_attach(struct bulk_channel *ch)
+{
+	struct bulk_dev *dev = ch->dev;
+	int err = -ENODEV;
+
+	mutex_lock(&dev->mutex);
+	if (!dev->dying && bulk_dev_verbs_get(dev)) {
+		ch->dma = true;
+		list_add_tail(&ch->dev_list, &dev->channels);
+		err = 0;
+	}
+	mutex_unlock(&dev->mutex);
+	return err;
+}
+
+/* From here on the end of the address space is the end of the channel. */
+static int bulk_channel_own(struct bulk_channel *ch)
+{
+	struct bulk_owner *owner = bulk_owner_get();
+	int err = -ESRCH;
+
+	if (IS_ERR(owner))
+		return PTR_ERR(owner);
+	ch->owner = owner;
+	spin_lock(&owner->lock);
+	if (!owner->dead) {
+		list_add_tail(&ch->owner_list, &owner->channels);
+		err = 0;
+	}
+	spin_unlock(&owner->lock);
+	return err;
+}
+
+/**
+ * bulk_channel_create - RDMA_BULK_IOC_BIND
+ * @domain: a domain of current->mm; a reference is taken
+ * @bind: in and out; size, ABI version and domain_fd have been seen to
+ *
+ * Return: the channel, with a reference that is to be put after
+ * bulk_channel_kill; or an ERR_PTR as the ABI says.
+ */
+struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
+					 struct rdma_bulk_bind *bind)
+{
+	u32 rx = min_t(u32, bind->rx_slots ?: BULK_DEF_RX, BULK_MAX_RX);
+	u32 tx = min_t(u32, bind->tx_slots ?: BULK_DEF_TX, BULK_MAX_TX);
+	u32 events = bind->events ?: BULK_DEF_EVENTS;
+	struct bulk_channel *ch;
+	struct bulk_dev *dev;
+	int err;
+
+	if (bind->flags || bind->reserved ||
+	    bind->rx_headroom > RDMA_BULK_MAX_HEADROOM ||
+	    !is_power_of_2(events) || events > BULK_MAX_EVENTS ||
+	    strnlen(bind->device, sizeof(bind->device)) == sizeof(bind->device))
+		return ERR_PTR(-EINVAL);
+	/* One process, one user: the channel's lanes use the domain's memory. */
+	if (!uid_eq(domain->uid, current_euid()))
+		return ERR_PTR(-EPERM);
+
+	ch = bulk_channel_alloc();
+	if (!ch)
+		return ERR_PTR(-ENOMEM);
+	ch->domain = domain;
+	refcount_inc(&domain->refs);
+	ch->events = max_t(u32, events,
+			   roundup_pow_of_two(rx + BULK_MAX_COMMANDS + BULK_EVENT_SLACK));
+	ch->headroom = bind->rx_headroom;
+	ch->rx_stride = ALIGN(ch->headroom + RDMA_BULK_SLOT_PAYLOAD, SMP_CACHE_BYTES);
+	ch->tx_stride = ALIGN(RDMA_BULK_SLOT_PAYLOAD, SMP_CACHE_BYTES);
+
+	dev = bulk_dev_lookup(ch->net, bind->device, &ch->port, &ch->addr);
+	if (IS_ERR(dev)) {
+		err = PTR_ERR(dev);
+		goto free;
+	}
+	ch->dev = dev;
+	err = bulk_channel_alloc_ring(ch);
+	if (err)
+		goto free;
+	err = bulk_channel_attach(ch);
+	if (err)
+		goto free;
+	ch->reserved = rx;
+	err = bulk_channel_add_slots(ch, rx, tx);
+	if (err)
+		goto free;
+	err = bulk_cm_listen(ch->net);
+	if (err)
+		goto free;
+	bulk_token_make(ch);
+	err = bulk_channel_own(ch);
+	if (err)
+		goto unlisten;
+	trace_bulk_channel(ch, "bind");
+
+	bind->rx_slots = rx;
+	bind->tx_slots = tx;
+	bind->events = ch->events;
+	bind->token = ch->token;
+	memset(bind->addr, 0, sizeof(bind->addr));
+	memcpy(bind->addr, &ch->addr, sizeof(ch->addr));
+	bind->rx_stride = ch->rx_stride;
+	bind->tx_stride = ch->tx_stride;
+	bind->ctrl_offset = ch->ctrl_shm.offset;
+	bind->ring_offset = ch->ring_shm.offset;
+	bind->ring_bytes = (u64)ch->ring_shm.npages << PAGE_SHIFT;
+	bind->rx_offset = ch->rx[0].shm.offset;
+	bind->rx_bytes = (u64)ch->rx[0].shm.npages << PAGE_SHIFT;
+	bind->tx_offset = ch->tx[0].shm.offset;
+	bind->tx_bytes = (u64)ch->tx[0].shm.npages << PAGE_SHIFT;
+	return ch;
+
+unlisten:
+	bulk_token_drop(ch);
+	bulk_cm_unlisten(ch->net);
+free:
+	/* Device removal may have found it already. */
+	spin_lock_bh(&ch->lock);
+	ch->dead = true;
+	spin_unlock_bh(&ch->lock);
+	bulk_channel_put(ch);
+	return ERR_PTR(err);
+}

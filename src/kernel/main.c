@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/*
+ * The module: parameters, device node, sums in sysfs, order of beginning and end
+ *
+ * Everything is made before the device node appears. The end is possible once
+ * all files are closed, which the device node's reference to the module sees to.
+ * Then channels and domains have been told to end, and their workers run; each
+ * layer's exit waits for what is left of it.
+ */
+#include <linux/device.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/random.h>
+#include <linux/sysfs.h>
+
+#include "bulk.h"
+#include "file.h"
+
+#define BULK_MODULE_VERSION	"0.1.0"
+
+struct workqueue_struct *bulk_wq;
+u64 bulk_instance;
+
+unsigned short bulk_port = RDMA_BULK_DEFAULT_PORT;
+module_param_named(port, bulk_port, ushort, 0444);
+MODULE_PARM_DESC(port, "RDMA CM service port, the same on all hosts (default 20218)");
+
+unsigned int bulk_keepalive = 10;
+module_param_named(keepalive, bulk_keepalive, uint, 0444);
+MODULE_PARM_DESC(keepalive, "seconds of silence after which a host is asked for a sign of life (default 10)");
+
+/* ---- /sys/class/misc/rdma_bulk/ ---- */
+
+#define BULK_COUNTER_ATTR(field)						\
+static ssize_t field##_show(struct device *device,				\
+			    struct device_attribute *attr, char *buf)		\
+{										\
+	struct bulk_counters total;						\
+										\
+	bulk_channel_total(&total);						\
+	return sysfs_emit(buf, "%lld\n", (s64)atomic64_read(&total.field));	\
+}										\
+static DEVICE_ATTR_RO(field)
+
+BULK_COUNTER_ATTR(tx_messages);
+BULK_COUNTER_ATTR(tx_bytes);
+BULK_COUNTER_ATTR(rx_messages);
+BULK_COUNTER_ATTR(rx_bytes);
+BULK_COUNTER_ATTR(puts);
+BULK_COUNTER_ATTR(put_bytes);
+BULK_COUNTER_ATTR(gets);
+BULK_COUNTER_ATTR(get_bytes);
+BULK_COUNTER_ATTR(refused);
+BULK_COUNTER_ATTR(again);
+BULK_COUNTER_ATTR(failed);
+BULK_COUNTER_ATTR(key_misses);
+
+static ssize_t links_show(struct device *device, struct device_attribute *attr,
+			  char *buf)
+{
+	return bulk_link_show(buf);
+}
+static DEVICE_ATTR_RO(links);
+
+static ssize_t instance_show(struct device *device, struct device_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "%016llx\n", bulk_instance);
+}
+static DEVICE_ATTR_RO(instance);
+
+static ssize_t version_show(struct device *device, struct device_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%s\n", BULK_MODULE_VERSION);
+}
+static DEVICE_ATTR_RO(version);
+
+static struct attribute *bulk_attrs[] = {
+	&dev_attr_tx_messages.attr,
+	&dev_attr_tx_bytes.attr,
+	&dev_attr_rx_messages.attr,
+	&dev_attr_rx_bytes.attr,
+	&dev_attr_puts.attr,
+	&dev_attr_put_bytes.attr,
+	&dev_attr_gets.attr,
+	&dev_attr_get_bytes.attr,
+	&dev_attr_refused.attr,
+	&dev_attr_again.attr,
+	&dev_attr_failed.attr,
+	&dev_attr_key_misses.attr,
+	&dev_attr_links.attr,
+	&dev_attr_instance.attr,
+	&dev_attr_version.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(bulk);
+
+static struct miscdevice bulk_misc = {
+	.minor		= MISC_DYNAMIC_MINOR,
+	.name		= "rdma_bulk",
+	.nodename	= "infiniband/rdma_bulk",
+	.mode		= 0666,
+	.fops		= &bulk_fops,
+	.groups		= bulk_groups,
+};
+
+/* ---- beginning and end ---- */
+
+static int __init bulk_init(void)
+{
+	int err;
+
+	if (!bulk_port || !bulk_keepalive || bulk_keepalive > 3600) {
+		pr_err("port must not be 0, keepalive must be 1 to 3600\n");
+		return -EINVAL;
+	}
+	do {
+		bulk_instance = get_random_u64();
+	} while (!bulk_instance);
+
+	bulk_wq = alloc_workqueue("rdma_bulk", WQ_UNBOUND, 0);
+	if (!bulk_wq)
+		return -ENOMEM;
+	err = bulk_submit_init();
+	if (err)
+		goto destroy_wq;
+	err = bulk_region_init();
+	if (err)
+		goto exit_submit;
+	err = bulk_link_init();
+	if (err)
+		goto exit_region;
+	err = bulk_device_init();
+	if (err)
+		goto exit_link;
+	err = bulk_cm_init();
+	if (err)
+		goto exit_device;
+	err = misc_register(&bulk_misc);
+	if (err)
+		goto exit_cm;
+	return 0;
+
+exit_cm:
+	bulk_cm_exit();
+exit_device:
+	bulk_device_exit();
+exit_link:
+	bulk_link_exit();
+exit_region:
+	bulk_region_exit();
+exit_submit:
+	bulk_submit_exit();
+destroy_wq:
+	destroy_workqueue(bulk_wq);
+	return err;
+}
+
+static void __exit bulk_exit(void)
+{
+	misc_deregister(&bulk_misc);
+	/* Channels and domains end: no endpoints and listeners after this. */
+	flush_workqueue(bulk_wq);
+	bulk_cm_exit();
+	/* As if all devices were removed: links, and the operations on them, end. */
+	bulk_device_exit();
+	bulk_link_exit();
+	bulk_channel_exit();
+	bulk_region_exit();
+	bulk_submit_exit();
+	/* What is being freed may still have to put its owner. */
+	flush_workqueue(bulk_wq);
+	bulk_owner_exit();
+	destroy_workqueue(bulk_wq);
+}
+
+module_init(bulk_init);
+module_exit(bulk_exit);
+
+MODULE_DESCRIPTION("Bulk zero-copy transport between processes of different hosts");
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_VERSION(BULK_MODULE_VERSION);

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/*
+ * Channels: the event ring and the slots
+ *
+ * Owns what is in the memory that a channel shares with its process: events, and
+ * messages in receive slots. (Who has which transmit slot is submit.c's.)
+ *
+ * What the process can write is the control page and the slots. Of these the
+ * kernel reads two words, the consumer index and the armed flag, each once for
+ * every use: a wrong consumer makes the ring look full or not, which costs that
+ * process its own events; it never leads the kernel anywhere, since the place
+ * of an event follows from the kernel's own producer index. Who holds which slot
+ * is kept where the process cannot see it.
+ *
+ * Room in the ring is promised before it is needed. @reserved counts the promises:
+ * one for each command under way (its EV_DONE), and one for each receive slot that
+ * the process does not hold (the EV_RECV of the next message in it). A promise is
+ * only made if unread events and promises together fit into the ring; with an
+ * honest consumer index it is therefore always kept. Events that no promise
+ * covers (of endpoints, EV_RX_LOW, EV_REMOVED) are bits until there is room; they
+ * are tried again whenever the channel is touched, and by a timer, since a process
+ * that polls memory need not call the kernel.
+ *
+ * Everything is under ch->lock and runs in any context. A message is copied
+ * without the lock, while its slot is on nobody's list.
+ */
+#include <linux/nospec.h>
+
+#include "bulk.h"
+#include "channel.h"
+#include "trace.h"
+
+/* Longest pause before events that found no room are tried again, milliseconds. */
+#define BULK_EVENT_DELAY_MAX	256
+
+/* ---- event ring ---- */
+
+/**
+ * bulk_ring_room - places that are neither filled nor promised
+ * @ch: channel, its lock held
+ *
+ * Return: how many, 0 too if the consumer index makes no sense.
+ */
+u32 bulk_ring_room(const struct bulk_channel *ch)
+{
+	u32 used = ch->producer - READ_ONCE(ch->ctrl->consumer);
+
+	if (used > ch->events || ch->reserved >= ch->events - used)
+		return 0;
+	return ch->events - used - ch->reserved;
+}
+
+static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_event *ev)
+{
+	trace_bulk_event(ch, ev);
+	ch->ring->entry[ch->producer & (ch->events - 1)] = *ev;
+	ch->producer++;
+	/* The entry is there before the index says so. */
+	smp_store_release(&ch->ring->producer, ch->producer);
+	/*
+	 * The process sets armed, then looks at the producer: one of the two sees
+	 * what the other has written.
+	 */
+	smp_mb();
+	if (READ_ONCE(ch->ctrl->armed)) {
+		WRITE_ONCE(ch->ctrl->armed, 0);
+		wake_up_interruptible_poll(&ch->wait, EPOLLIN | EPOLLRDNORM);
+	}
+}
+
+/**
+ * bulk_channel_flush - write the events that are due, as far as there is room
+ * @ch: channel, its lock held
+ */
+void bulk_channel_flush(struct bulk_channel *ch)
+{
+	struct rdma_bulk_event ev = { .slot = RDMA_BULK_NO_SLOT };
+
+	if (ch->removed_due) {
+		ev.type = RDMA_BULK_EV_REMOVED;
+		if (!bulk_channel_event(ch, &ev, false))
+			return;
+		ch->removed_due = false;
+	}
+	if (ch->rx_low_due) {
+		ev.type = RDMA_BULK_EV_RX_LOW;
+		ev.result = min_t(u32, ch->rx_low_due, S32_MAX);
+		if (!bulk_channel_event(ch, &ev, false))
+			return;
+		ch->rx_low_due = 0;
+	}
+	if (!list_empty(&ch->ep_events))
+		bulk_ep_flush_events(ch);
+}
+
+static bool bulk_channel_due(const struct bulk_channel *ch)
+{
+	return ch->removed_due || ch->rx_low_due || !list_empty(&ch->ep_events);
+}
+
+/* See to it that bits are looked at again even if nobody touches the channel. */
+static void bulk_channel_retry(struct bulk_channel *ch)
+{
+	refcount_inc(&ch->refs);
+	if (!queue_delayed_work(bulk_wq, &ch->event_work,
+				msecs_to_jiffies(ch->event_delay)))
+		refcount_dec(&ch->refs);
+}
+
+/**
+ * bulk_channel_event_work - try again to write what found no room
+ * @work: ch->event_work, which holds a reference
+ */
+void bulk_channel_event_work(struct work_struct *work)
+{
+	struct bulk_channel *ch = container_of(to_delayed_work(work),
+					       struct bulk_channel, event_work);
+
+	spin_lock_bh(&ch->lock);
+	if (!ch->dead) {
+		ch->event_delay = min_t(unsigned int, ch->event_delay * 2,
+					BULK_EVENT_DELAY_MAX);
+		bulk_channel_flush(ch);
+		if (!bulk_channel_due(ch))
+			ch->event_delay = BULK_EVENT_DELAY;
+	}
+	spin_unlock_bh(&ch->lock);
+	bulk_channel_put(ch);
+}
+
+/**
+ * bulk_channel_event - write an event
+ * @ch: channel, its lock held
+ * @ev: event
+ * @reserved: EV_DONE of a command for which bulk_channel_reserve took a place:
+ *	it is always written, and the command is no longer outstanding
+ *
+ * A dead channel swallows events.
+ *
+ * Return: false if it was not @reserved and there is no room: the caller keeps a
+ * bit and tries again in bulk_ep_flush_events.
+ */
+bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
+			bool reserved)
+{
+	lockdep_assert_held(&ch->lock);
+
+	if (reserved) {
+		ch->reserved--;
+		ch->commands--;
+	}
+	if (ch->dead)
+		return true;
+	if (!reserved && !bulk_ring_room(ch)) {
+		bulk_channel_retry(ch);
+		return false;
+	}
+	bulk_ring_write(ch, ev);
+	if (reserved && bulk_channel_due(ch))
+		bulk_channel_flush(ch);
+	return true;
+}
+
+/**
+ * bulk_channel_reserve - promise a place in the ring to a command's EV_DONE
+ * @ch: channel, its lock held
+ *
+ * Return: false if the ring has no room (the process does not read its events) or
+ * too many commands are outstanding: the command is refused with -EAGAIN.
+ */
+bool bulk_channel_reserve(struct bulk_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+
+	if (bulk_channel_due(ch))
+		bulk_channel_flush(ch);
+	if (ch->dead || ch->commands >= BULK_MAX_COMMANDS || !bulk_ring_room(ch))
+		return false;
+	ch->commands++;
+	ch->reserved++;
+	return true;
+}
+
+/**
+ * bulk_channel_unreserve - take back bulk_channel_reserve, the command is refused
+ * @ch: channel, its lock held
+ */
+void bulk_channel_unreserve(struct bulk_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+
+	ch->commands--;
+	ch->reserved--;
+}
+
+/**
+ * bulk_channel_rx_low - report that receive slots limit a sender
+ * @ch: channel, its lock held
+ * @want: messages that peers would like to send
+ *
+ * Does nothing if ch->rx_low is set; sets it. Whoever grants a window clears it.
+ */
+void bulk_channel_rx_low(struct bulk_channel *ch, u32 want)
+{
+	lockdep_assert_held(&ch->lock);
+
+	if (ch->rx_low || ch->dead)
+		return;
+	ch->rx_low = true;
+	ch->rx_low_due = max(want, 1U);
+	bulk_channel_flush(ch);
+}
+
+/**
+ * bulk_channel_poll - poll() of a channel's file
+ * @ch: channel
+ * @file: the file
+ * @wait: poll table
+ *
+ * Return: readable if there are events that the process has not taken; hung up
+ * once the address space that owns the channel is gone.
+ */
+__poll_t bulk_channel_poll(struct bulk_channel *ch, struct file *file, poll_table *wait)
+{
+	__poll_t mask = 0;
+
+	poll_wait(file, &ch->wait, wait);
+
+	spin_lock_bh(&ch->lock);
+	if (ch->dead)
+		mask |= EPOLLERR | EPOLLHUP;
+	else if (bulk_channel_due(ch))
+		bulk_channel_flush(ch);
+	if (ch->producer != READ_ONCE(ch->ctrl->consumer))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	spin_unlock_bh(&ch->lock);
+	return mask;
+}
+
+/* ---- slots ---- */
+
+/*
+ * The area and offset of a slot, NULL if there is no such slot. @nr is the number
+ * of valid chunks, loaded with acquire semantics.
+ */
+static const struct bulk_shm *bulk_slot_area(const struct bulk_chunk *chunks,
+					     unsigned int nr, u32 slot, u32 stride,
+					     u32 *off)
+{
+	const struct bulk_chunk *chunk;
+
+	for (chunk = chunks; chunk < chunks + nr; chunk++) {
+		u32 i = slot - chunk->first;
+
+		if (i < chunk->count) {
+			/* @slot may be the process's word. */
+			*off = array_index_nospec(i, chunk->count) * stride;
+			return &chunk->shm;
+		}
+	}
+	return NULL;
+}
+
+/**
+ * bulk_channel_tx_vaddr - where a transmit slot lies
+ * @ch: channel
+ * @slot: any number
+ *
+ * Context: any. The memory stays while the caller has a reference to @ch. The
+ * process can write to it at any time.
+ *
+ * Return: its first of RDMA_BULK_SLOT_PAYLOAD bytes, NULL if there is no such slot.
+ */
+void *bulk_channel_tx_vaddr(struct bulk_channel *ch, u32 slot)
+{
+	unsigned int nr = bulk_chunks(&ch->tx_chunks);
+	const struct bulk_shm *shm;
+	u32 off;
+
+	shm = bulk_slot_area(ch->tx, nr, slot, ch->tx_stride, &off);
+	return shm ? shm->vaddr + off : NULL;
+}
+
+/**
+ * bulk_channel_tx_sges - describe a part of a transmit slot to the device
+ * @ch: channel
+ * @slot: any number
+ * @off: first byte in the slot
+ * @len: bytes
+ * @lkey: for all entries
+ * @sge: filled in
+ * @max: room in @sge
+ *
+ * Context: any, on behalf of a lane: lanes are destroyed before the device goes
+ * and takes the mappings along.
+ *
+ * Return: number of entries, -EINVAL if there is no such slot, -EMSGSIZE if the
+ * part is not all in it or needs more entries, -ENODEV after device removal.
+ */
+int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
+			 u32 lkey, struct ib_sge *sge, int max)
+{
+	unsigned int nr = bulk_chunks(&ch->tx_chunks);
+	const struct bulk_shm *shm;
+	u32 base;
+
+	shm = bulk_slot_area(ch->tx, nr, slot, ch->tx_stride, &base);
+	if (!shm)
+		return -EINVAL;
+	if (off > RDMA_BULK_SLOT_PAYLOAD || len > RDMA_BULK_SLOT_PAYLOAD - off)
+		return -EMSGSIZE;
+	return bulk_shm_sges(shm, base + off, len, lkey, sge, max);
+}
+
+/**
+ * bulk_channel_return - give back receive slots
+ * @ch: channel, its lock held
+ * @slots: their numbers, as the process gives them
+ * @n: how many
+ *
+ * All of them or none. Windows are granted from them.
+ *
+ * Return: 0; -EINVAL if one is not held, or named twice; -EAGAIN if the process
+ * has so many events unread that the next messages' would not fit.
+ */
+int bulk_channel_return(struct bulk_channel *ch, const u16 *slots, unsigned int n)
+{
+	unsigned int i;
+	int err;
+
+	lockdep_assert_held(&ch->lock);
+
+	for (i = 0; i < n; i++) {
+		u32 slot = slots[i];
+
+		err = -EINVAL;
+		if (slot >= ch->rx_slots)
+			goto undo;
+		slot = array_index_nospec(slot, ch->rx_slots);
+		if (!__test_and_clear_bit(slot, ch->rx_held))
+			goto undo;
+	}
+	err = -EAGAIN;
+	if (bulk_ring_room(ch) < n)
+		goto undo;
+
+	for (i = 0; i < n; i++)
+		ch->rx_free[ch->rx_nfree++] = slots[i];
+	ch->reserved += n;
+	bulk_inbound_grant(ch);
+	if (bulk_channel_due(ch))
+		bulk_channel_flush(ch);
+	return 0;
+
+undo:
+	while (i--)
+		__set_bit(slots[i], ch->rx_held);
+	return err;
+}
+
+/**
+ * bulk_channel_deliver - put a message into a receive slot, with its event
+ * @ch: channel; its lock is taken
+ * @id: the sender's message id
+ * @data: the message
+ * @len: its bytes
+ *
+ * Uses up a free slot together with one of ch->rx_promised, which the caller must
+ * leave alone. Messages of one sender have to come one after the other.
+ *
+ * Context: any.
+ * Return: 0; -EPIPE if the channel is dead; -EMSGSIZE; -ENOBUFS if no message was
+ * promised a slot: the sender broke its window.
+ */
+int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len)
+{
+	struct rdma_bulk_event ev = {
+		.type = RDMA_BULK_EV_RECV,
+		.id = id,
+		.length = len,
+	};
+	const struct bulk_shm *shm;
+	unsigned int nr;
+	u32 off;
+
+	if (len > RDMA_BULK_SLOT_PAYLOAD)
+		return -EMSGSIZE;
+
+	spin_lock_bh(&ch->lock);
+	if (ch->dead) {
+		spin_unlock_bh(&ch->lock);
+		return -EPIPE;
+	}
+	if (!ch->rx_nfree || !ch->rx_promised) {
+		spin_unlock_bh(&ch->lock);
+		return -ENOBUFS;
+	}
+	ch->rx_promised--;
+	ev.slot = ch->rx_free[--ch->rx_nfree];
+	nr = ch->rx_chunks;
+	spin_unlock_bh(&ch->lock);
+
+	/* The slot is on nobody's list now: it is ours. */
+	shm = bulk_slot_area(ch->rx, nr, ev.slot, ch->rx_stride, &off);
+	if (WARN_ON_ONCE(!shm))
+		return -ENOBUFS;
+	memcpy(shm->vaddr + off + ch->headroom, data, len);
+
+	spin_lock_bh(&ch->lock);
+	__set_bit(ev.slot, ch->rx_held);
+	ch->reserved--;
+	if (!ch->dead) {
+		bulk_ring_write(ch, &ev);
+		if (bulk_channel_due(ch))
+			bulk_channel_flush(ch);
+	}
+	spin_unlock_bh(&ch->lock);
+
+	bulk_count(ch, rx_messages, 1);
+	bulk_count(ch, rx_bytes, len);
+	return 0;
+}
