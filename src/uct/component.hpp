@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The component and the transport "bulk" as UCX knows them: two static objects
-// that module.cc registers. Filled once, before registration, for the UCX release
+// that module.cpp registers. Filled once, before registration, for the UCX release
 // at hand; constant afterwards but for the list links, which are UCX's.
 
 #pragma once
@@ -13,8 +13,8 @@ namespace bulk::uct {
 // Name of component, memory domain and transport alike.
 inline constexpr char transport_name[] = "bulk";
 
-extern abi::Component component;
-extern abi::Transport transport;
+extern abi::Component bulk_component;
+extern abi::Transport bulk_transport;
 
 // Fills both objects for `version`. Before this, version() is meaningless.
 void prepare_component(abi::Version version);

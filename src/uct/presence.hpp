@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Is there anything for the transport to run on, and if not, why?
+// Is there anything for the transport to run on, and if not, why? And what is there: the devices.
 
 #pragma once
 
+#include "uct/abi/component.hpp"
+
 namespace bulk::uct {
 
-struct Presence {
-  bool usable = false;
-  char why_not[160] = "";  // one sentence without a full stop, for the user; empty if usable
-};
+// Component operation: the one memory domain, or none where there is no kernel module or no device. Silent
+// but for one warning a process to a user who named the transport in UCX_TLS.
+ucs_status_t query_md_resources(abi::Component* component, uct_md_resource_desc_t** resources,
+                                unsigned* count);
 
-// Asks the kernel anew with every call: modules come and go.
-Presence look_for_devices();
+// Transport operation: one device per port and address of RDMA devices.
+ucs_status_t query_devices(uct_md_h md, abi::DeviceResource** devices, unsigned* count);
 
 }  // namespace bulk::uct

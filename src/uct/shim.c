@@ -42,7 +42,7 @@ static const signed char status_unsupported = -22;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-// Whether UCX_TLS has `bulk` as an element; the module itself judges more finely (transport_list.cc).
+// Whether UCX_TLS has `bulk` as an element; the module itself judges more finely (transport_list.cpp).
 static int user_asks_for_bulk(void)
 {
 	const char *list = getenv("UCX_TLS");

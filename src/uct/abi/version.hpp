@@ -9,8 +9,8 @@
 // module stays out.
 //
 // The facts hold for LP64 builds without UCX's own statistics, as the
-// distributions ship them. layout.cc states every offset and size again as a
-// static_assert; test/uct/abi_test.cc holds them against the installed library.
+// distributions ship them. layout.cpp states every offset and size again as a
+// static_assert; test/uct/abi_test.cpp holds them against the installed library.
 
 #pragma once
 

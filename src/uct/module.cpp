@@ -54,8 +54,8 @@ void stay_out(const abi::Evidence& evidence, const char* why_not) {
   }
 
   prepare_component(*choice.version);
-  uct_component_register(&component);
-  uct_tl_register(&component, &transport);
+  uct_component_register(&bulk_component);
+  uct_tl_register(&bulk_component, &bulk_transport);
   registered = true;
   ucs_debug("registered transport %s for UCX %s (%s)", transport_name, abi::to_string(*choice.version),
             abi::library_path());
@@ -63,9 +63,9 @@ void stay_out(const abi::Evidence& evidence, const char* why_not) {
 
 [[gnu::destructor]] void unload() {
   if (!registered) return;
-  uct_tl_unregister(&transport);
-  uct_component_unregister(&component);
-  ucs_list_del(&component.list);  // the call above leaves it in the list
+  uct_tl_unregister(&bulk_transport);
+  uct_component_unregister(&bulk_component);
+  ucs_list_del(&bulk_component.list);  // the call above leaves it in the list
   registered = false;
 }
 
