@@ -391,6 +391,7 @@ struct bulk_channel {
 	struct mutex		mutex;		/* endpoints, growth */
 	struct xarray		eps;		/* by handle, XA_FLAGS_ALLOC1 | LOCK_BH */
 	unsigned int		nr_eps;
+	u32			next_ep;
 
 	spinlock_t		lock;		/* all below */
 	bool			dead;		/* no more arrivals, commands, events */
@@ -421,10 +422,13 @@ struct bulk_channel {
 	u32			commands;	/* outstanding */
 
 	struct list_head	inbounds;	/* bulk_inbound.ch_list */
+	u32			nr_inbounds;
 	u32			rx_promised;	/* windows granted and not used up */
 
 	atomic_t		puts;		/* outstanding, for FENCE_ALL */
-	struct ratelimit_state	key_rs;		/* refused keys */
+	unsigned long		key_window;	/* jiffies: refused keys are counted from */
+	u32			key_refused;
+	bool			starved;	/* some endpoint was told -EAGAIN */
 	struct bulk_counters	stats;
 	unsigned long		kernel_bytes;
 	struct list_head	all_list;	/* every channel, for the sums */

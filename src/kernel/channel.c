@@ -571,8 +571,6 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	INIT_LIST_HEAD(&ch->ep_events);
 	INIT_LIST_HEAD(&ch->inbounds);
 	atomic_set(&ch->puts, 0);
-	ratelimit_state_init(&ch->key_rs, HZ, 16);
-	ratelimit_set_flags(&ch->key_rs, RATELIMIT_MSG_ON_RELEASE);
 	ch->event_delay = BULK_EVENT_DELAY;
 	INIT_DELAYED_WORK(&ch->event_work, bulk_channel_event_work);
 	INIT_WORK(&ch->kill_work, bulk_channel_kill_work);

@@ -111,6 +111,40 @@ struct bulk_dev *bulk_dev_find(struct ib_device *ibdev)
 	return found;
 }
 
+/**
+ * bulk_dev_for_each - call a function for every device
+ * @fn: gets a device, on which a reference is held, and no lock; stops the
+ *	iteration by a result other than 0
+ * @arg: for @fn
+ *
+ * Return: the last result of @fn, 0 if there is no device; -ENOMEM.
+ */
+int bulk_dev_for_each(int (*fn)(struct bulk_dev *dev, void *arg), void *arg)
+{
+	unsigned int n = 0, i = 0;
+	struct bulk_dev *dev, **devs;
+	int err = 0;
+
+	mutex_lock(&bulk_devs_lock);
+	list_for_each_entry(dev, &bulk_devs, list)
+		n++;
+	devs = kcalloc(n, sizeof(*devs), GFP_KERNEL);
+	if (devs)
+		list_for_each_entry(dev, &bulk_devs, list)
+			devs[i++] = bulk_dev_get(dev);
+	mutex_unlock(&bulk_devs_lock);
+	if (!devs)
+		return n ? -ENOMEM : 0;
+
+	for (i = 0; i < n; i++) {
+		if (!err)
+			err = fn(devs[i], arg);
+		bulk_dev_put(devs[i]);
+	}
+	kfree(devs);
+	return err;
+}
+
 /* ---- addresses of network interfaces ---- */
 
 /* More than these are not looked at. */

@@ -209,6 +209,9 @@ static void ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 	}
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
+	if (was_alive)
+		trace_bulk_endpoint(ep->ch, ep->handle,
+				    state == BULK_EP_CLOSED ? "close" : "down", err);
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
@@ -224,8 +227,10 @@ static void ep_up(struct bulk_ep *ep)
 	if (up)
 		ep->state = BULK_EP_UP;
 	spin_unlock_bh(bulk_lane_lock(lane));
-	if (up)
+	if (up) {
+		trace_bulk_endpoint(ep->ch, ep->handle, "up", 0);
 		bulk_ep_event(ep, BULK_EPEV_UP);
+	}
 }
 
 void bulk_ep_wake_all(struct bulk_channel *ch)
@@ -647,18 +652,6 @@ static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 
 	return add;
 }
 
-static void inbound_rx_low(struct bulk_channel *ch)
-{
-	struct rdma_bulk_event ev = {
-		.type	= RDMA_BULK_EV_RX_LOW,
-		.slot	= RDMA_BULK_NO_SLOT,
-		.result	= 1,
-	};
-
-	if (!ch->rx_low && bulk_channel_event(ch, &ev, false))
-		ch->rx_low = true;
-}
-
 void bulk_inbound_grant(struct bulk_channel *ch)
 {
 	u32 share = inbound_share(ch);
@@ -722,7 +715,7 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 		ch->nr_inbounds++;
 		if (!inbound_raise(ch, in, min_t(u32, WINDOW_FIRST, inbound_share(ch)))) {
 			in->want = true;
-			inbound_rx_low(ch);
+			bulk_channel_rx_low(ch, 1);
 		}
 	}
 	in->announced = in->limit;
@@ -890,22 +883,22 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 		return -EPROTO;
 	}
 	ch = in->ch;
+	trace_bulk_message_receive(lane, in->id, le16_to_cpu(m->id), le64_to_cpu(m->seq),
+				   le64_to_cpu(m->ack), len);
 	spin_lock_bh(&ch->lock);
 	dead = in->dead;
 	closing = READ_ONCE(in->closing);
 	if (!dead) {
 		over = in->limit == in->received;
-		if (!over) {
-			in->received++;
-			ch->rx_promised--;
-		}
+		if (!over)
+			in->received++;		/* deliver() takes it off rx_promised */
 		if (m->h.flags & BULK_MESSAGE_WANT) {
 			in->want = true;
 			if (inbound_raise(ch, in, inbound_share(ch))) {
 				in->want = false;
 				inbound_dirty(in);
 			} else if (in->limit == in->received) {
-				inbound_rx_low(ch);
+				bulk_channel_rx_low(ch, 1);
 			}
 		}
 	}

@@ -25,7 +25,7 @@
 
 /* ------------------------------------------------------------------- the cache */
 
-static u32 key_hash(const struct bulk_key *key)
+static u32 rkey_hash(const struct bulk_key *key)
 {
 	return le32_to_cpu(key->id);
 }
@@ -39,7 +39,7 @@ void bulk_key_put(struct bulk_rkey *rkey)
 }
 
 /* link->lock held: off the table; its reference goes to the caller. */
-static void key_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
+static void rkey_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
 {
 	hash_del(&rkey->node);
 	list_del_init(&rkey->lru);
@@ -49,18 +49,18 @@ static void key_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
 		link->resolving--;
 }
 
-static struct bulk_rkey *key_lookup(struct bulk_link *link, const struct bulk_key *key,
+static struct bulk_rkey *rkey_lookup(struct bulk_link *link, const struct bulk_key *key,
 				    kuid_t uid)
 {
 	struct bulk_rkey *rkey;
 
-	hash_for_each_possible(link->keys, rkey, node, key_hash(key))
+	hash_for_each_possible(link->keys, rkey, node, rkey_hash(key))
 		if (uid_eq(rkey->uid, uid) && !memcmp(&rkey->key, key, sizeof(*key)))
 			return rkey;
 	return NULL;
 }
 
-static struct bulk_rkey *key_by_req(struct bulk_link *link, u32 req)
+static struct bulk_rkey *rkey_by_req(struct bulk_link *link, u32 req)
 {
 	struct bulk_rkey *rkey;
 
@@ -71,7 +71,7 @@ static struct bulk_rkey *key_by_req(struct bulk_link *link, u32 req)
 	return NULL;
 }
 
-static struct bulk_rkey *key_alloc(struct bulk_link *link, const struct bulk_key *key,
+static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_key *key,
 				   kuid_t uid)
 {
 	struct bulk_rkey *rkey = kzalloc(sizeof(*rkey), GFP_KERNEL);
@@ -88,7 +88,7 @@ static struct bulk_rkey *key_alloc(struct bulk_link *link, const struct bulk_key
 }
 
 /* link->lock held: insert; drops the least recently used idle key if full. */
-static struct bulk_rkey *key_insert(struct bulk_link *link, struct bulk_rkey *rkey)
+static struct bulk_rkey *rkey_insert(struct bulk_link *link, struct bulk_rkey *rkey)
 {
 	struct bulk_rkey *old, *victim = NULL;
 
@@ -96,12 +96,12 @@ static struct bulk_rkey *key_insert(struct bulk_link *link, struct bulk_rkey *rk
 		list_for_each_entry(old, &link->key_lru, lru) {
 			if (refcount_read(&old->ref) == 1 && !atomic_read(&old->posted)) {
 				victim = old;
-				key_unhash(link, victim);
+				rkey_unhash(link, victim);
 				break;
 			}
 		}
 	}
-	hash_add(link->keys, &rkey->node, key_hash(&rkey->key));
+	hash_add(link->keys, &rkey->node, rkey_hash(&rkey->key));
 	list_add_tail(&rkey->lru, &link->key_lru);
 	link->nr_keys++;
 	return victim;
@@ -134,7 +134,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 
 	*fresh = false;
 	spin_lock_bh(&link->lock);
-	rkey = key_lookup(link, key, uid);
+	rkey = rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
 		if (rkey->state == BULK_RKEY_READY)
@@ -144,7 +144,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	if (rkey)
 		return rkey;
 
-	new = key_alloc(link, key, uid);
+	new = rkey_alloc(link, key, uid);
 	m = bulk_ctl_alloc(link, BULK_KEY_RESOLVE, sizeof(*m), GFP_KERNEL);
 	if (!new || !m) {
 		kfree(new);
@@ -152,7 +152,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 		return ERR_PTR(-ENOMEM);
 	}
 	spin_lock_bh(&link->lock);
-	rkey = key_lookup(link, key, uid);
+	rkey = rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
 		spin_unlock_bh(&link->lock);
@@ -170,7 +170,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	if (!++link->next_req)
 		link->next_req = 1;
 	new->req = link->next_req;
-	victim = key_insert(link, new);
+	victim = rkey_insert(link, new);
 	refcount_inc(&new->ref);
 	spin_unlock_bh(&link->lock);
 	if (victim)
@@ -232,7 +232,7 @@ void bulk_key_posted_done(struct bulk_rkey *rkey)
 }
 
 /* Whoever waits for a key may go on now. */
-static void key_pump(struct bulk_link *link)
+static void rkey_pump(struct bulk_link *link)
 {
 	struct bulk_lane *lane;
 
@@ -283,7 +283,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 	if (!first && !rkeys)
 		return 0;	/* stays unresolved; its users end with their endpoints */
 	if (!req && !first) {
-		new = key_alloc(link, &m->key, uid);
+		new = rkey_alloc(link, &m->key, uid);
 		if (!new) {
 			kvfree(rkeys);
 			return 0;
@@ -291,10 +291,10 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 	}
 
 	spin_lock_bh(&link->lock);
-	rkey = req ? key_by_req(link, req) : key_lookup(link, &m->key, uid);
+	rkey = req ? rkey_by_req(link, req) : rkey_lookup(link, &m->key, uid);
 	if (!rkey && new) {
 		rkey = new;
-		victim = key_insert(link, new);
+		victim = rkey_insert(link, new);
 		new = NULL;
 	}
 	/* resolved already (asked and told at once), or revoked meanwhile */
@@ -327,7 +327,7 @@ out:
 	kfree(new);
 	if (victim)
 		bulk_key_put(victim);
-	key_pump(link);
+	rkey_pump(link);
 	return 0;
 }
 
@@ -336,14 +336,14 @@ void bulk_key_refused(struct bulk_link *link, u32 req)
 	struct bulk_rkey *rkey;
 
 	spin_lock_bh(&link->lock);
-	rkey = key_by_req(link, req);
+	rkey = rkey_by_req(link, req);
 	if (rkey) {
-		key_unhash(link, rkey);
+		rkey_unhash(link, rkey);
 		smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
 	}
 	spin_unlock_bh(&link->lock);
 	if (rkey) {
-		key_pump(link);
+		rkey_pump(link);
 		bulk_key_put(rkey);
 	}
 }
@@ -375,7 +375,7 @@ void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
 		if (le32_to_cpu(rkey->key.id) != id ||
 		    le32_to_cpu(rkey->key.generation) != generation)
 			continue;
-		key_unhash(link, rkey);
+		rkey_unhash(link, rkey);
 		WRITE_ONCE(rkey->state, BULK_RKEY_REVOKED);
 		smp_mb();	/* pairs with bulk_key_post() */
 		list_add_tail(&rkey->lru, &link->revoked);
@@ -383,7 +383,7 @@ void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
 	}
 	spin_unlock_bh(&link->lock);
 	if (found)
-		key_pump(link);
+		rkey_pump(link);
 	else
 		key_send_revoked(link, id, generation);
 }
@@ -423,7 +423,7 @@ void bulk_key_drop_all(struct bulk_link *link)
 
 	spin_lock_bh(&link->lock);
 	list_for_each_entry_safe(rkey, next, &link->key_lru, lru) {
-		key_unhash(link, rkey);
+		rkey_unhash(link, rkey);
 		smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
 		list_add_tail(&rkey->lru, &keys);
 	}

@@ -318,10 +318,8 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 		sge[0].lkey = smbd->pd->local_dma_lkey;
 		n = 1;
 	} else if (op->length) {
-		spin_lock(&ep->ch->lock);
 		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr, op->length,
 					 smbd->pd->local_dma_lkey, sge, ARRAY_SIZE(sge));
-		spin_unlock(&ep->ch->lock);
 	}
 	list_del_init(&op->fifo);
 	op->todo = 0;
@@ -346,6 +344,8 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 	wr->priv = op;
 	wr->done = lane_op_done;
 	wr->bytes = op->length;
+	trace_bulk_message_send(lane, rchan->target, op->id, lane->tx_seq, lane->told,
+				op->length);
 	bulk_smbd_send(smbd, wr, sizeof(*m), sge, n, op->length);
 	return POST_OK;
 }
@@ -418,11 +418,9 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 		sge[0].lkey = set->mr[i].lkey;
 		n = 1;
 	} else {
-		spin_lock(&ep->ch->lock);
 		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr + op->done, len,
 					 smbd->pd->local_dma_lkey, sge,
 					 op->op == RDMA_BULK_OP_GET ? max_sge : BULK_MAX_SGE);
-		spin_unlock(&ep->ch->lock);
 		if (n < 0) {
 			bulk_smbd_put_wr(smbd, wr);
 			bulk_key_posted_done(op->rkey);
@@ -436,7 +434,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 	wr->priv = op;
 	wr->done = lane_op_done;
 	rdma_posted(ep, op, wr, len);
-	trace_bulk_post_rdma(smbd, op->op, rdma.remote_addr, len);
+	trace_bulk_post_rdma(smbd, rdma.wr.opcode, len);
 	bulk_smbd_post(smbd, wr, &rdma.wr);
 	return POST_OK;
 }
@@ -463,9 +461,9 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 	list_del_init(&piece->list);
 	wr->priv = piece;
 	wr->done = lane_piece_done;
-	trace_bulk_post_rdma(smbd, op->op, op->remote + op->done, piece->bytes);
 	rdma_posted(ep, op, wr, piece->bytes);
 	chain = rdma_rw_ctx_wrs(&piece->rw, smbd->qp, smbd->cm_id->port_num, &wr->cqe, NULL);
+	trace_bulk_post_rdma(smbd, chain->opcode, piece->bytes);
 	bulk_smbd_post(smbd, wr, chain);
 	return POST_OK;
 }
@@ -743,8 +741,7 @@ void bulk_lane_work(struct bulk_lane *lane)
 	case BULK_LANE_CONNECTING:
 		if (READ_ONCE(lane->up)) {
 			lane->state = BULK_LANE_READY;
-			trace_bulk_lane_state(lane->link, from_kuid(&init_user_ns, lane->uid),
-					      lane->state);
+			trace_bulk_lane_state(lane, lane->link, lane->uid, "ready", 0);
 		}
 		break;
 	default:
@@ -759,6 +756,7 @@ void bulk_lane_destroy(struct bulk_lane *lane)
 	struct bulk_rchan *rchan;
 	unsigned long id;
 
+	trace_bulk_lane_state(lane, lane->link, lane->uid, "failed", lane->conn.smbd.err);
 	/* no rdma_rw context is being made, and none will be */
 	down_write(&lane->rw_sem);
 	up_write(&lane->rw_sem);

@@ -74,11 +74,18 @@ void bulk_link_kick(struct bulk_link *link)
 		bulk_link_put(link);
 }
 
+static const char *const link_state_names[] = {
+	[BULK_LINK_CONNECTING]	= "connecting",
+	[BULK_LINK_HELLO]	= "hello",
+	[BULK_LINK_READY]	= "ready",
+	[BULK_LINK_FAILED]	= "failed",
+};
+
 static void link_set_state(struct bulk_link *link, enum bulk_link_state state)
 {
 	lockdep_assert_held(&link->mutex);
 	WRITE_ONCE(link->state, state);
-	trace_bulk_link_state(link, state);
+	trace_bulk_link_state(link, &link->remote, link_state_names[state], link->err);
 }
 
 void bulk_link_fail(struct bulk_link *link, int err)
@@ -184,6 +191,7 @@ void bulk_ctl_queue(struct bulk_link *link, void *data)
 	struct bulk_ctl_msg *msg = container_of(data, struct bulk_ctl_msg, data);
 	bool over;
 
+	trace_bulk_control_send(link, ((struct bulk_hdr *)data)->type, msg->len);
 	spin_lock_bh(&link->lock);
 	list_add_tail(&msg->list, &link->ctl_queue);
 	over = ++link->ctl_queued > BULK_CTL_QUEUE_MAX;
@@ -388,6 +396,7 @@ static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	    len < ctl_min_len[h->type] ||
 	    (len != ctl_min_len[h->type] && h->type != BULK_KEY_RESOLVED))
 		return -EPROTO;
+	trace_bulk_control_receive(link, h->type, len);
 	mutex_lock(&link->mutex);
 	err = link->ctl == conn ? ctl_dispatch(link, h) : 0;
 	mutex_unlock(&link->mutex);
@@ -884,13 +893,6 @@ void bulk_link_net_gone(struct net *net)
 {
 	bulk_dev_for_each(link_net_gone_one, net);
 }
-
-static const char *const link_state_names[] = {
-	[BULK_LINK_CONNECTING]	= "connecting",
-	[BULK_LINK_HELLO]	= "hello",
-	[BULK_LINK_READY]	= "ready",
-	[BULK_LINK_FAILED]	= "failed",
-};
 
 struct link_show_ctx {
 	char *buf;

@@ -128,26 +128,16 @@ static int __init bulk_init(void)
 	err = bulk_region_init();
 	if (err)
 		goto exit_submit;
-	err = bulk_link_init();
-	if (err)
-		goto exit_region;
 	err = bulk_device_init();
 	if (err)
-		goto exit_link;
-	err = bulk_cm_init();
-	if (err)
-		goto exit_device;
+		goto exit_region;
 	err = misc_register(&bulk_misc);
 	if (err)
-		goto exit_cm;
+		goto exit_device;
 	return 0;
 
-exit_cm:
-	bulk_cm_exit();
 exit_device:
 	bulk_device_exit();
-exit_link:
-	bulk_link_exit();
 exit_region:
 	bulk_region_exit();
 exit_submit:
@@ -165,7 +155,6 @@ static void __exit bulk_exit(void)
 	bulk_cm_exit();
 	/* As if all devices were removed: links, and the operations on them, end. */
 	bulk_device_exit();
-	bulk_link_exit();
 	bulk_channel_exit();
 	bulk_region_exit();
 	bulk_submit_exit();

@@ -397,6 +397,7 @@ static void smbd_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 	enum bulk_smbd_state state;
 	int err;
 
+	trace_bulk_receive(smbd, wc->status, wc->byte_len, smbd->granted);
 	if (wc->status != IB_WC_SUCCESS) {
 		bulk_smbd_fail(smbd, -ECONNRESET);
 		return;
@@ -433,9 +434,10 @@ static void smbd_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 	spin_unlock_bh(&smbd->lock);
 	if (err)
 		bulk_smbd_fail(smbd, err);
-	else if (state != BULK_SMBD_READY)
+	else if (state != BULK_SMBD_READY) {
+		trace_bulk_smbd_ready(smbd, 0);
 		smbd->ops->ready(smbd);
-	else
+	} else
 		smbd->ops->kick(smbd);
 }
 

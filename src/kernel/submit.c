@@ -392,7 +392,6 @@ static int accept_place(struct bulk_channel *ch, struct bulk_op *op)
 	int err = 0;
 
 	spin_lock_bh(&ch->lock);
-	bulk_ep_flush_events(ch);
 	if (ch->dead || ch->removed)
 		err = -ENODEV;
 	else if (op->slot != RDMA_BULK_NO_SLOT && !bulk_channel_tx_vaddr(ch, op->slot))
@@ -629,18 +628,14 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 	struct bulk_ep *ep;
 	int err;
 
-	if (cmd->op == RDMA_BULK_OP_RETURN) {
-		err = submit_return(ch, cmd);
-		goto out;
-	}
+	if (cmd->op == RDMA_BULK_OP_RETURN)
+		return submit_return(ch, cmd);
 	err = cmd_check(cmd);
 	if (err)
-		goto out;
-	err = -ENOENT;
+		return err;
 	ep = bulk_ep_find(ch, cmd->ep);
 	if (!ep)
-		goto out;
-	err = 0;
+		return -ENOENT;
 	if (cmd->key_region) {
 		struct bulk_region *region = bulk_region_find(ch->domain, cmd->key_region);
 
@@ -656,11 +651,6 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 	if (err == -EAGAIN)
 		submit_starved(ep);
 	bulk_ep_put(ep);
-out:
-	if (err == -EAGAIN)
-		bulk_count(ch, again, 1);
-	else if (err < 0)
-		bulk_count(ch, refused, 1);
 	return err;
 }
 
