@@ -628,7 +628,6 @@ static void lane_free_work(struct work_struct *work)
 {
 	struct bulk_lane *lane = container_of(work, struct bulk_lane, free_work);
 
-	bulk_user_put(lane->user);
 	bulk_link_put(lane->link);
 	kfree(lane);
 }
@@ -766,4 +765,7 @@ void bulk_lane_destroy(struct bulk_lane *lane)
 			bulk_rchan_down(rchan, lane->conn.smbd.err);
 	mutex_unlock(&lane->link->mutex);
 	bulk_conn_destroy(&lane->conn);
+	/* endpoints may keep the structure, but not the device's PD */
+	bulk_user_put(lane->user);
+	lane->user = NULL;
 }
