@@ -18,8 +18,8 @@ made=0
 failed=0
 port=$((20000 + $$ % 10000))
 
-# What every UCX process gets; a test adds to it.
-ucx_env=(UCX_TLS=bulk,self UCX_WARN_UNUSED_ENV_VARS=n)
+# What every UCX process gets; a test adds to it. BULK_TLS=tcp,self shows whether a failure is bulk's at all.
+ucx_env=("UCX_TLS=${BULK_TLS:-bulk,self}" UCX_WARN_UNUSED_ENV_VARS=n)
 
 finish() {
 	local pid

@@ -337,9 +337,7 @@ bool run_job(Session& session, const Job& job, std::string& current) {
   return all_good;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app{"Moves data between two processes through UCP and checks every byte.", "ucp_verify"};
   bool server = false;
   bool expect_failure = false;
@@ -415,5 +413,16 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     fmt::print("not ok {} - {}\n", current, error.what());
     return current == "start" ? 2 : 1;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "ucp_verify: %s\n", error.what());
+    return 2;
   }
 }

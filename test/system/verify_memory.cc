@@ -51,7 +51,7 @@ void write_pattern(Bytes out, std::uint64_t seed, std::size_t position) {
 }
 
 std::optional<std::string> find_mismatch(ConstBytes in, std::uint64_t seed, std::size_t position) {
-  std::array<std::byte, 4096> expected;
+  std::array<std::byte, 4096> expected{};
   for (std::size_t at = 0; at < in.size();) {
     const std::size_t length = std::min(expected.size(), in.size() - at);
     const Bytes part{expected.data(), length};

@@ -83,7 +83,8 @@ OutOfBand OutOfBand::connect(const std::string& host, const std::string& port,
       if (fd >= 0) close(fd);
       errno = error;
     }
-    if (std::chrono::steady_clock::now() > give_up) throw Fatal(error_text(host + " port " + port));
+    if (std::chrono::steady_clock::now() > give_up)
+      throw Fatal(error_text(fmt::format("{} port {}", host, port)));
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 }
@@ -114,7 +115,7 @@ std::string OutOfBand::receive() {
 }
 
 std::optional<std::string> OutOfBand::try_receive() {
-  std::array<char, 4096> part;
+  std::array<char, 4096> part{};
   while (!closed_) {
     const ssize_t got = recv(fd_, part.data(), part.size(), MSG_DONTWAIT);
     if (got > 0) {
