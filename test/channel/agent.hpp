@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A second process for tests: this program, started again as `PROGRAM --agent SUBMISSION`, here or on another
+// host by ssh. It binds a channel of its own and does what lines on its standard input say, one at a time,
+// answering each with one line ("ok ..." or "error ..."). Between lines it makes progress on its channel.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "channel/types.hpp"
+
+namespace bulk::lab {
+
+struct Node;
+
+// The agent's main function. Returns its exit status.
+int agent_main(const std::string& submission);
+
+// The test's end.
+class Agent {
+ public:
+  // On this host, or on `host` by ssh. Check started().
+  explicit Agent(const std::string& submission, const std::string& host = {});
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+  ~Agent();
+
+  bool started() const { return !address_text_.empty(); }
+  Address address() const;  // of its channel
+
+  // Sends a line and returns the rest of the answer behind "ok "; nothing (and a test failure) for anything
+  // else. Commands:
+  //   open ADDRESS                        an endpoint, and waits until it is up
+  //   send COUNT LENGTH SEED              messages with ids 0, 1, ... filled by SEED, SEED + 1, ...
+  //   expect COUNT LENGTH SEED            waits for such messages, in order, and compares them
+  //   hold | release                      keeps receive slots from now on; returns all that are kept
+  //   region BYTES r|w|rw                 registers zeroed memory; answers "ADDRESS KEY"
+  //   fill OFFSET LENGTH SEED             in the region
+  //   check OFFSET LENGTH SEED            in the region
+  //   put|get BYTES ADDRESS KEY SEED      to/from the remote region; get compares
+  //   deregister                          with Deregister::invalidate
+  //   down                                waits until the endpoint is down; answers the errno
+  //   stream ADDRESS KEY BYTES            answers, then puts, gets and sends for ever, ignoring errors
+  //   hold-file                           a forked child keeps the files open from now on, for ever
+  //   exec                                answers, then becomes another program (its memory ends)
+  //   die                                 kills itself (SIGKILL) without an answer
+  // Meanwhile `node` makes progress.
+  std::optional<std::string> ask(const std::string& line, Node* node = nullptr);
+  // The same, for lines that have no answer.
+  void tell(const std::string& line);
+  // kill -9 for a local agent, "die" for a remote one. Returns when it is gone.
+  void kill();
+  pid_t pid() const { return pid_; }
+
+ private:
+  std::optional<std::string> read_line(Node* node = nullptr);
+
+  pid_t pid_ = -1;
+  int in_ = -1;   // to the agent
+  int out_ = -1;  // from the agent
+  bool remote_;
+  std::string buffer_;
+  std::string address_text_;
+};
+
+std::string hex(const Key& key);
+std::optional<Key> key_from_hex(const std::string& text);
+
+}  // namespace bulk::lab

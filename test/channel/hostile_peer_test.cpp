@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A hostile peer on the fabric (see attacker.hpp): each attack must end with a refusal or a disconnection,
+// and an honest pair of channels of the host goes on working. The attacker runs on BULK_PEER (by ssh), or
+// without that on this host, where the honest link to itself keeps most attacks from getting far.
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "attacker.hpp"
+#include "lab.hpp"
+
+namespace bulk::lab {
+namespace {
+
+std::string self() {
+  char path[4096] = {};
+  return ::readlink("/proc/self/exe", path, sizeof(path) - 1) > 0 ? path : "";
+}
+
+class HostilePeer : public testing::TestWithParam<std::string> {
+ protected:
+  static void SetUpTestSuite() { pair_ = std::make_unique<Pair>(Submission::ioctl); }
+  static void TearDownTestSuite() { pair_.reset(); }
+
+  static std::string attack(const std::string& name) {
+    const char* peer = std::getenv("BULK_PEER");
+    const Address target = pair_->a->channel.address();
+    const std::string command = (peer == nullptr ? "" : "ssh -o BatchMode=yes " + std::string(peer) + " ") +
+                                self() + " --attack " + name + " " + target.ip_text() + " " +
+                                std::to_string(target.port());
+    FILE* pipe = ::popen(command.c_str(), "r");
+    if (pipe == nullptr) return "error popen";
+    std::array<char, 256> line{};
+    if (std::fgets(line.data(), line.size(), pipe) == nullptr) std::strcpy(line.data(), "error no answer\n");
+    ::pclose(pipe);
+    return std::string(line.data(), std::strcspn(line.data(), "\n"));
+  }
+
+  static inline std::unique_ptr<Pair> pair_;
+};
+
+TEST_P(HostilePeer, is_turned_away_and_harms_nobody) {
+  ASSERT_TRUE(pair_->still_works()) << "before the attack";
+  const std::string outcome = attack(GetParam());
+  std::printf("%s: %s\n", GetParam().c_str(), outcome.c_str());
+  EXPECT_NE(outcome.rfind("error", 0), 0U) << outcome;
+  const bool nothing = GetParam().find("_of_nothing") != std::string::npos ||
+                       GetParam().find("_of_a_guess") != std::string::npos ||
+                       GetParam().find("too_long") != std::string::npos;
+  // What names something that is not there can be late, which is no offence; all else is.
+  if (!nothing) {
+    EXPECT_NE(outcome, "connected");
+  }
+  if (GetParam().rfind("unprivileged", 0) == 0) {
+    EXPECT_EQ(outcome, "rejected 2");
+  }
+  if (GetParam().rfind("data_lane_with", 0) == 0) {
+    EXPECT_EQ(outcome, "rejected 3");
+  }
+  EXPECT_TRUE(pair_->still_works()) << "after the attack";
+  EXPECT_TRUE(pair_->a->log.down.empty()) << "an honest endpoint came down";
+  EXPECT_TRUE(pair_->b->log.down.empty()) << "an honest endpoint came down";
+}
+
+INSTANTIATE_TEST_SUITE_P(, HostilePeer, testing::ValuesIn(attack_names()),
+                         [](const testing::TestParamInfo<std::string>& attack) { return attack.param; });
+
+}  // namespace
+}  // namespace bulk::lab
+
+int main(int argc, char** argv) {
+  if (argc == 5 && std::strcmp(argv[1], "--attack") == 0)
+    return bulk::lab::attacker_main(argv[2], argv[3], argv[4]);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
