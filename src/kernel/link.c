@@ -849,16 +849,6 @@ struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
 
 /* ------------------------------------------------------------------- the end */
 
-static bool dev_has_links(struct bulk_dev *dev)
-{
-	bool has;
-
-	mutex_lock(&dev->mutex);
-	has = !list_empty(&dev->links);
-	mutex_unlock(&dev->mutex);
-	return has;
-}
-
 /* @net NULL: of all namespaces */
 static void link_fail_all(struct bulk_dev *dev, struct net *net, int err)
 {
@@ -880,7 +870,7 @@ static void link_fail_all(struct bulk_dev *dev, struct net *net, int err)
 void bulk_link_dev_gone(struct bulk_dev *dev)
 {
 	link_fail_all(dev, NULL, -ENODEV);
-	wait_event(links_gone, !dev_has_links(dev));
+	wait_event(links_gone, list_empty_careful(&dev->links));
 }
 
 static int link_net_gone_one(struct bulk_dev *dev, void *net)
