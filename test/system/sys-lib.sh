@@ -20,6 +20,7 @@ port=$((20000 + $$ % 10000))
 
 # What every UCX process gets; a test adds to it. BULK_TLS=tcp,self shows whether a failure is bulk's at all.
 ucx_env=("UCX_TLS=${BULK_TLS:-bulk,self}" UCX_WARN_UNUSED_ENV_VARS=n)
+[ -z "${BULK_TLS:-}" ] || ucx_env+=("UCX_NET_DEVICES=$netdev,$rdma_device:1")
 
 finish() {
 	local pid
