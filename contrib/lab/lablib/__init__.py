@@ -5,5 +5,6 @@
     rootfs   the Debian tree and its image  chroot   running things inside that tree
     kernel   flavours, headers, initrd      build    the project, natively, and its disk image
     qemu     one host, and N joined hosts   session  a run of hosts from boot to verdict
-    klog     reading kernel logs
+    klog     reading kernel logs            results  what test programs print, counted
+    check    `lab check`                    demo     `lab demo`
 """

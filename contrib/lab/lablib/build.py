@@ -35,9 +35,22 @@ _USER_SCRIPT = r"""
 set -e
 cd /build/src
 if [ ! -e configure ] || [ configure.ac -nt configure ]; then ./autogen.sh; fi
-mkdir -p /build/obj && cd /build/obj
-[ -e config.status ] && [ -e Makefile ] || ../src/configure "$@"
-make -j"$(nproc)"
+compile() {
+    mkdir -p /build/obj && cd /build/obj
+    if ! [ -e config.status ] || ! [ -e Makefile ] || [ "$*" != "$(cat .lab-configured 2>/dev/null)" ]; then
+        ../src/configure "$@" && echo "$*" > .lab-configured || return 1
+    fi
+    make -j"$(nproc)" 2>&1 && touch .lab-made
+}
+rm -f /build/obj/.lab-made
+compile "$@" | tee /build/make.log
+if ! [ -e /build/obj/.lab-made ] && grep -q 'No rule to make target' /build/make.log; then
+    # A file is gone that objects of an earlier build depended on.
+    rm -rf /build/obj
+    compile "$@"
+fi
+[ -e /build/obj/.lab-made ]
+cd /build/obj
 rm -rf /build/stage
 make install DESTDIR=/build/stage
 """

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import build, kernel, klog, rootfs, term
+from . import build, check, demo, kernel, klog, rootfs, term
 from .paths import CACHE, LOGS, MINE, debug_kernels
 from .qemu import Machine
 from .session import Session
@@ -16,6 +16,8 @@ Virtual RDMA hosts for rdma-bulk: a Debian 13 root file system, the project buil
 hosts joined by a network with a software RDMA adapter (rxe0) and rdma_bulk on each.
 
 commands
+  check [FILTER]           all tests, or those whose `program` or `program.Suite.Test` contains FILTER
+  demo                     the transport bulk beside rc_verbs and tcp on two hosts, an MPI program, a table
   run [--all] -- COMMAND   boot hosts, run COMMAND on host 1 (--all: on each), stop them
   shell                    boot hosts, give a prompt on host 1, stop them
   build                    build only
@@ -33,7 +35,7 @@ Several words after -- are one command and its arguments; one word alone is a sh
 Needs: root, Debian 12 or 13, the network for Debian's packages. Disk: 4 GB in the cache
 (/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per debug kernel. Memory: 2 GB per host.
 
-Exit status: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
+Exit status of check and demo: 0 if all passed, else 1. Of the others: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
 lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 130 when interrupted.
 """
 
@@ -41,20 +43,17 @@ lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 1
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lab", description=_HELP, epilog=_EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    common = argparse.ArgumentParser(add_help=False)
-    group = common.add_argument_group("hosts")
-    group.add_argument("--hosts", type=int, default=2, metavar="N", help="number of hosts (2)")
-    group.add_argument("--cpus", type=int, default=2, metavar="N", help="processors per host (2)")
-    group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
-    group.add_argument("--kernel", default=kernel.STOCK, metavar="FLAVOUR", help="stock (default), or a debug kernel: kasan, lockdep")
-    group.add_argument("--kernel-dir", metavar="DIR", help="where the debug kernels' packages are (../shared/debug-kernel)")
-    group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
-    group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
-    group.add_argument("--no-build", action="store_true", help="take what was last built for this kernel")
-    group.add_argument("--no-module", action="store_true", help="leave the kernel module out")
-    group.add_argument("--logs", metavar="DIR", help="folder for the logs of this run")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    common = _host_options(kernel.STOCK)
 
+    checks = commands.add_parser("check", parents=[_host_options(None)], help=argparse.SUPPRESS,
+                                 description=check.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    checks.add_argument("filter", nargs="?", metavar="FILTER", help="part of `program` or `program.Suite.Test`")
+    checks.add_argument("--minutes", type=float, default=27, metavar="N",
+                        help="leave out what would start on debug kernels after so many minutes (27; 0: run all)")
+    demos = commands.add_parser("demo", parents=[common], description=demo.__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    demos.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of measurements (3)")
     run = commands.add_parser("run", parents=[common], help=argparse.SUPPRESS)
     run.add_argument("--all", action="store_true", help="run the command on every host")
     run.add_argument("--user", default="root", choices=["root", "bulk"], help="as which user (root)")
@@ -70,6 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status")
     commands.add_parser("down")
     return parser
+
+
+def _host_options(flavour: str | None) -> argparse.ArgumentParser:
+    """The options of all commands that boot hosts; `flavour` is the kernel they boot if not told."""
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("hosts")
+    group.add_argument("--hosts", type=int, default=2, metavar="N", help="number of hosts (2)")
+    group.add_argument("--cpus", type=int, default=2, metavar="N", help="processors per host (2)")
+    group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
+    group.add_argument("--kernel", default=flavour, metavar="FLAVOUR",
+                       help=f"{flavour or 'all of these'} (default); stock, or a debug kernel: kasan, lockdep")
+    group.add_argument("--kernel-dir", metavar="DIR", help="where the debug kernels' packages are (../shared/debug-kernel)")
+    group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
+    group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
+    group.add_argument("--no-build", action="store_true", help="take what was last built for this kernel")
+    group.add_argument("--no-module", action="store_true", help="leave the kernel module out")
+    group.add_argument("--logs", metavar="DIR", help="folder for the logs of this run")
+    return common
 
 
 def main(words: list[str]) -> int:
@@ -256,7 +273,32 @@ def _down(options: argparse.Namespace) -> int:
     return status
 
 
+def _demo(options: argparse.Namespace) -> int:
+    if options.hosts < 2 or options.rounds < 1:
+        raise term.LabError("the demo takes at least two hosts and one round", term.USAGE)
+    failed: list[str] = []
+    logs = None
+    try:
+        prepared = Prepared(options)
+        logs = prepared.logs
+        session = prepared.boot()
+        try:
+            failed = demo.run(session, logs, options)
+            if verdict(session, 0, last=True):
+                failed.append("a host's kernel log has a report in it")
+        finally:
+            session.end()
+    except term.LabError as error:
+        if error.status == term.USAGE:
+            raise
+        term.warn(str(error))
+        failed.append("the lab could not do its work")
+    term.say(f"done; logs: {logs}")
+    print(f"demo: FAILED: {len(failed)} of its parts, first: {failed[0]}" if failed else "demo: all passed", flush=True)
+    return term.FAILED if failed else 0
+
+
 _COMMANDS = {
-    "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
+    "check": check.run, "demo": _demo, "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
     "down": _down,
 }

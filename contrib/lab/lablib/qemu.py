@@ -27,6 +27,7 @@ from .paths import CACHE
 from .rootfs import Rootfs
 
 FABRIC_MTU = 4200
+_LASTING_HOURS = 4
 _READY = "lab-host: ready"
 _BASE_ARGUMENTS = [
     "console=ttyS0", "ignore_loglevel", "panic=-1", "net.ifnames=0", "mitigations=off", "random.trust_cpu=on",
@@ -48,7 +49,8 @@ class Machine:
 
 @dataclass
 class Host:
-    """A host that has been started. `pid` is its QEMU's."""
+    """A host that has been started. `pid` is its QEMU's, or that of the `timeout` a lasting one runs under
+    (the QEMU dies with it)."""
 
     number: int
     pid: int
@@ -137,7 +139,7 @@ def _start_one(number: int, count: int, machine: Machine, rootfs: Rootfs, layer:
     messages = logs / f"host{number}.qemu"
     for _ in range(5):
         port = _free_port()
-        command = _command(number, count, machine, rootfs, layer, folder, console, port, how)
+        command = _command(number, count, machine, rootfs, layer, folder, console, port, lasting, how)
         with open(messages, "ab") as file:
             file.write((" ".join(command) + "\n").encode())
             file.flush()
@@ -158,11 +160,13 @@ def _start_one(number: int, count: int, machine: Machine, rootfs: Rootfs, layer:
 
 
 def _command(number: int, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, folder: Path, console: Path, port: int,
-             how: str) -> list[str]:
+             lasting: bool, how: str) -> list[str]:
     arguments = [*_BASE_ARGUMENTS, *machine.kernel.arguments(), *machine.arguments, f"lab.host={number}", f"lab.hosts={count}",
                  f"lab.mtu={FABRIC_MTU}", f"systemd.hostname=host{number}"]
     images = [rootfs.image, machine.kernel.modules_image, layer.image]
-    command = [
+    # A lasting host that was forgotten ends by itself.
+    command = ["timeout", "--signal=KILL", f"{_LASTING_HOURS}h", "setpriv", "--pdeathsig", "KILL"] if lasting else []
+    command += [
         "qemu-system-x86_64", "-name", f"lab-host{number}", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35,sata=off,smbus=off,i8042=off",
         *(["-accel", "kvm", "-cpu", "host"] if how == "kvm" else ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max,la57=off,svm=off,vmx=off"]),
