@@ -46,6 +46,12 @@ constinit ucs_config_field_t iface_config_table[] = {
      "other transports.",
      offsetof(IfaceConfig, max_events), UCS_CONFIG_TYPE_UINT},
 
+    {"YIELD_AFTER", "64",
+     "After so many calls of progress in a row that found nothing, give the processor away\n"
+     "in each further one (sched_yield), so that a process that polls does not keep it from\n"
+     "the kernel, or from the process it waits for; inf never does.",
+     offsetof(IfaceConfig, yield_after), UCS_CONFIG_TYPE_UINT},
+
     {"BANDWIDTH", "auto",
      "Bandwidth to expect of the device, for choosing between transports and protocols;\n"
      "auto takes the port's speed.",

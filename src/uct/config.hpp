@@ -22,6 +22,7 @@ struct IfaceConfig {
   unsigned slots;         // of each kind, from the first endpoint on
   unsigned max_rx_slots;  // 0: as many as the kernel gives
   unsigned max_events;    // in one call of progress
+  unsigned yield_after;   // calls of progress in a row that found nothing
   double bandwidth;       // bytes a second, or automatic
   double latency;         // seconds, or automatic
 };

@@ -2,6 +2,8 @@
 
 #include "uct/iface.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -73,6 +75,7 @@ Iface::Iface(const Device& device, const IfaceConfig& options, std::size_t user_
       estimates_(Estimates::of(device, options)),
       user_headroom_(user_headroom),
       max_events_(std::max(options.max_events, 1U)),
+      yield_after_(options.yield_after),
       slot_release_{{release_slot}, this} {}
 
 ucs_status_t Iface::open(uct_md_h md, uct_worker_h worker, const uct_iface_params_t* params,
@@ -182,6 +185,12 @@ unsigned Iface::progress() {
   unsigned count = channel_->progress(events, max_events_);
   if (!failed_.empty()) count += report_failures();
   if (dispatch_due_) count += dispatch_pending();
+  if (count != 0)
+    idle_polls_ = 0;
+  else if (idle_polls_ < yield_after_)
+    ++idle_polls_;
+  else
+    sched_yield();
   return count;
 }
 

@@ -109,6 +109,8 @@ class Iface : public abi::BaseIface {
   Estimates estimates_;
   std::size_t user_headroom_;
   unsigned max_events_;
+  unsigned yield_after_;
+  unsigned idle_polls_ = 0;  // calls of progress in a row that found nothing
   SlotRelease slot_release_;
   std::optional<Channel> channel_;
   OperationPool operations_;
