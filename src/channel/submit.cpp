@@ -46,6 +46,7 @@ class Uring {
   int open(bool sqpoll) {
     io_uring_params params{};
     params.flags = IORING_SETUP_SQE128 | IORING_SETUP_SUBMIT_ALL;
+    sqpoll_ = sqpoll;
     if (sqpoll) {
       params.flags |= IORING_SETUP_SQPOLL;
       params.sq_thread_idle = 10;  // ms of looking for commands before the thread sleeps
@@ -65,10 +66,11 @@ class Uring {
     results_.fill(0);
 
     std::uint32_t answered = 0;
-    std::uint32_t in_kernel = 0;
+    // With SQPOLL the kernel's thread takes them, whatever a call says about it.
+    std::uint32_t in_kernel = sqpoll_ ? count : 0;
     while (answered < count) {
       const int taken = io_uring_submit_and_wait(&ring_, count - answered);
-      if (taken > 0) in_kernel += static_cast<std::uint32_t>(taken);
+      if (taken > 0 && !sqpoll_) in_kernel += static_cast<std::uint32_t>(taken);
       if (taken == -EAGAIN || taken == -EBUSY || taken == -ENOMEM) sched_yield();
       answered += take_answers();
       if (in_kernel == count) continue;
@@ -129,6 +131,7 @@ class Uring {
   }
 
   io_uring ring_{};
+  bool sqpoll_ = false;
   pid_t owner_ = 0;                               // process that opened the ring; 0: not open
   std::array<int, entries> results_{};            // by index in the call's commands
   std::array<io_uring_sqe*, entries> entries_{};  // likewise; in the ring's memory

@@ -524,7 +524,6 @@ TEST_F(Control, mappings_are_whole_and_shared) {
   EXPECT_FALSE(try_map(c.bind.rx_offset + 4096, c.bind.rx_bytes - 4096, rw, MAP_SHARED).ok())
       << "from the middle";
   EXPECT_FALSE(try_map(std::uint64_t{1} << 50, 4096, rw, MAP_SHARED).ok()) << "where nothing is";
-  EXPECT_FALSE(try_map(c.bind.rx_offset, c.bind.rx_bytes, rw | PROT_EXEC, MAP_SHARED).ok()) << "executable";
 }
 
 TEST_F(Control, the_ring_never_becomes_writable) {
