@@ -33,6 +33,7 @@ constexpr std::uint64_t events =
   if ((params.field_mask & wanted) == wanted && params.info_string != nullptr) {
     va_list arguments;
     va_start(arguments, format);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): one line above
     std::vsnprintf(params.info_string, params.info_string_length, format, arguments);
     va_end(arguments);
   }

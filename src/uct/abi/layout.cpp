@@ -18,7 +18,8 @@
 namespace bulk::abi {
 namespace {
 
-// offsetof takes member designators ("config.max_num_eps"), which no template can.
+// offsetof takes member designators ("config.max_num_eps"), which no template can. Many fields are pointers.
+// NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression)
 #define AT(type, field, offset, bytes) \
   static_assert(offsetof(type, field) == (offset) && sizeof(static_cast<type*>(nullptr)->field) == (bytes))
 
@@ -500,6 +501,8 @@ AT(uct_ep_params_t, local_sockaddr, 136, 8);
 AT(uct_ep_params_t, dev_addr_length, 144, 8);
 AT(uct_ep_params_t, iface_addr_length, 152, 8);
 static_assert(sizeof(uct_ep_params_t) == 160);
+
+// NOLINTEND(bugprone-macro-parentheses,bugprone-sizeof-expression)
 
 static_assert(std::is_standard_layout_v<Component> && std::is_standard_layout_v<Transport>);
 static_assert(std::is_standard_layout_v<BaseIface> && std::is_standard_layout_v<BaseEp>);
