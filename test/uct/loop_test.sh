@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The whole transport without the kernel module: the tests of uct-one, and UCP traffic between two processes
+# The whole transport without the kernel module: the tests of uct-one and uct-two, and UCP traffic between two processes
 # where ucp_verify is built, over the stand-in of loop_kernel.cpp. Each with commands that end at once, with
 # commands that end later, and with hardly any receive buffers.
 
@@ -32,6 +32,7 @@ for setting in BULK_LOOP_LAG=0 BULK_LOOP_LAG=200 'BULK_LOOP_LAG=50 BULK_LOOP_RX=
 	# shellcheck disable=SC2086 # words are wanted
 	export $setting
 	LD_PRELOAD=$loop timeout 300 ./uct-one || failed=1
+	PEER=local LD_PRELOAD=$loop timeout 300 ./uct-two || failed=1
 	pair
 done
 exit $failed
