@@ -32,7 +32,7 @@
  *	any (bh) smbd->lock		credits, work requests
  *
  * Control messages are handled in process context (IB_POLL_WORKQUEUE), data
- * lanes in softirq (IB_POLL_SOFTIRQ).
+ * lanes in softirq or, on software devices, a worker.
  */
 #ifndef _RDMA_BULK_H_INTERNAL
 #define _RDMA_BULK_H_INTERNAL

@@ -47,7 +47,13 @@ void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 		params->credits = LANE_CREDITS;
 		params->sq = LANE_SQ;
 		params->rdma = true;
-		params->poll = IB_POLL_SOFTIRQ;
+		/*
+		 * Software devices complete in a worker. Raising a softirq there
+		 * wakes ksoftirqd, which competes with processes that poll; the
+		 * completion workers have a high priority.
+		 */
+		params->poll = ib_uses_virt_dma(conn->smbd.cm_id->device) ?
+			       IB_POLL_WORKQUEUE : IB_POLL_SOFTIRQ;
 	} else {
 		params->pdu = BULK_CTL_PDU;
 		params->credits = 32;

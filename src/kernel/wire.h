@@ -243,7 +243,7 @@ struct bulk_key_resolved {
 	__le32	rkey[];
 } __packed;
 
-#define BULK_RKEYS_MAX		1024
+#define BULK_RKEYS_MAX		128
 #define BULK_RKEYS_TOTAL	(1U << 18)
 
 /* KEY_REVOKE: stop using the key. KEY_REVOKED: nothing posted with it is left. */
