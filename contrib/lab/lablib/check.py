@@ -30,7 +30,8 @@ from .session import Session
 
 TESTS = "/usr/libexec/rdma-bulk/tests"
 
-_GTEST_LIMIT = 300
+_GTEST_LIMIT = 900
+_GTEST_SILENCE = 240  # each test says when it begins and ends
 _SCRIPT_LIMIT = {"sys-ucp-verify": 900, "sys-kill": 600, "sys-rmmod": 600}
 _SCRIPT_LIMIT_ELSE = 420
 
@@ -283,12 +284,7 @@ class Check:
         with open(log, "wb") as file:
             job = subprocess.Popen(self.session.ssh(1, words), stdin=subprocess.DEVNULL, stdout=file,
                                    stderr=subprocess.STDOUT, preexec_fn=term.die_with_parent)
-            try:
-                status = job.wait(limit + 30)
-            except subprocess.TimeoutExpired:
-                job.kill()
-                job.wait()
-                status = 124
+            status = _wait(job, log, limit + 30, _GTEST_SILENCE if program.is_gtest else limit + 30)
         text = log.read_text(errors="replace")
         outcome = read_gtest(text) if program.is_gtest else read_tap(text)
         verdicts, why = self._judge(program, outcome, status, limit)
@@ -314,7 +310,7 @@ class Check:
             verdicts = {test: v for test, v in verdicts.items() if self.wants(program.name, test)}
         why = ""
         if status in (124, 137):
-            why = f"no end within {limit} s"
+            why = f"hangs (no end within {limit} s" + (f", or nothing said for {_GTEST_SILENCE} s)" if program.is_gtest else ")")
         elif status == 255:
             why = "the host no longer answers"
         elif status not in (0, 1, 2) or (program.is_gtest and not outcome.ended):
@@ -386,6 +382,23 @@ class Check:
         term.say(f"done; logs: {self.logs}")
         print(self.tally.line(), flush=True)
         return term.FAILED if self.tally.failed else 0
+
+
+def _wait(job: subprocess.Popen[bytes], log: Path, limit: float, silence: float) -> int:
+    """The job's exit status; 124 if it had to be killed, after `limit` seconds or `silence` seconds without output."""
+    started = heard = time.monotonic()
+    size = 0
+    while True:
+        try:
+            return job.wait(1)
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+            if log.stat().st_size != size:
+                size, heard = log.stat().st_size, now
+            if now - started > limit or now - heard > silence:
+                job.kill()
+                job.wait()
+                return 124
 
 
 def run(options: argparse.Namespace) -> int:
