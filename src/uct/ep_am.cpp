@@ -59,6 +59,7 @@ ucs_status_t Ep::launch_message(const Prepared& prepared, std::uint8_t id, std::
                                 RegionHandle key_region) {
   const std::uint64_t user_data = prepared.operation->user_data();
   const Fence fence = fence_for_next();
+  iface_.trace(UCT_AM_TRACE_TYPE_SEND, id, iface_.channel().tx_data(prepared.slot), length);
   return launch(prepared, length, [&](Local from, bool first_try) {
     // A message that waits may outlive the region whose key it carries.
     const RegionHandle region = first_try ? key_region : RegionHandle{};

@@ -222,6 +222,7 @@ SlotAction Iface::deliver(const Message& message) {
     return SlotAction::release;
   }
   const abi::AmHandler& handler = am[message.id];
+  trace(UCT_AM_TRACE_TYPE_RECV, static_cast<std::uint8_t>(message.id), message.data, message.length);
 
   // A user that holds many slots has to copy: senders wait for the others.
   if (channel_->rx_free() < channel_->rx_total() / 2) {
@@ -234,6 +235,14 @@ SlotAction Iface::deliver(const Message& message) {
   head->release = &slot_release_.super;
   const ucs_status_t status = handler.cb(handler.arg, message.data, message.length, UCT_CB_PARAM_FLAG_DESC);
   return status == UCS_INPROGRESS ? SlotAction::keep : SlotAction::release;
+}
+
+void Iface::trace(uct_am_trace_type_t type, std::uint8_t id, const void* data, std::size_t length) {
+  if (!ucs_log_is_enabled(UCS_LOG_LEVEL_TRACE_DATA)) return;
+  char text[256] = "";
+  uct_iface_dump_am(this, type, id, data, length, text, sizeof(text));
+  ucs_trace_data("bulk %s: id %u, %zu bytes %s", type == UCT_AM_TRACE_TYPE_SEND ? "sends" : "receives", id,
+                 length, text);
 }
 
 Iface::SlotHead* Iface::slot_head(std::byte* user_descriptor) {

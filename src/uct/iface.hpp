@@ -69,6 +69,9 @@ class Iface : public abi::BaseIface {
   std::uint32_t puts() const { return puts_ + puts_before_fence_; }
   std::uint32_t puts_before_fence() const { return puts_before_fence_; }
 
+  // Shows a message in UCX's log, at level "data".
+  void trace(uct_am_trace_type_t type, std::uint8_t id, const void* data, std::size_t length);
+
   void wait_for_resources(Ep& ep) { waiting_.push_back(ep.waiting_link); }
   // Queued requests may find resources now.
   void resources_came() { dispatch_due_ = true; }
