@@ -69,14 +69,16 @@ static void check(const unsigned char* buffer, size_t length, int from, unsigned
   }
 }
 
-// Around the eager limits of UCX and Open MPI, and beyond them.
-static const size_t sizes[] = {0,    1,    7,     8,     63,    64,     1000,    4095,    8191,
-                               8192, 8256, 16385, 65535, 65536, 131073, 1048576, 4194305, 16777216};
+// Around the eager limits of UCX and Open MPI, and beyond them. The last one is for the ring alone: an emulated
+// host has all day only once.
+static const size_t sizes[] = {0,    1,    7,     8,     63,    64,     1000,    4095,   8191,
+                               8192, 8256, 16385, 65535, 65536, 131073, 1048576, 4194305};
 #define n_sizes ((unsigned int)(sizeof(sizes) / sizeof(sizes[0])))
+#define n_most_sizes (n_sizes - 1)
 
 // Every ordered pair of ranks, one after the other.
 static void test_point_to_point(void) {
-  for (unsigned int n = 0; n < n_sizes; n++) {
+  for (unsigned int n = 0; n < n_most_sizes; n++) {
     unsigned char* buffer = allocate(sizes[n] + 1);
 
     for (int from = 0; from < ranks; from++) {
@@ -144,7 +146,7 @@ static void test_sendrecv_ring(void) {
   for (unsigned int n = 0; n < n_sizes; n++) {
     unsigned char *out = allocate(sizes[n]), *in = allocate(sizes[n]);
 
-    for (unsigned int round = 0; round < 3; round++) {
+    for (unsigned int round = 0; round < 2; round++) {
       fill(out, sizes[n], rank, n + round);
       MPI_Sendrecv(out, (int)sizes[n], MPI_BYTE, next, 1, in, (int)sizes[n], MPI_BYTE, previous, 1,
                    MPI_COMM_WORLD, MPI_STATUS_IGNORE);
@@ -185,7 +187,7 @@ static void test_vector_type(void) {
 
 static void test_bcast(void) {
   for (int root = 0; root < ranks; root++) {
-    for (unsigned int n = 0; n < n_sizes; n++) {
+    for (unsigned int n = 0; n < n_most_sizes; n++) {
       unsigned char* buffer = allocate(sizes[n]);
 
       if (rank == root) fill(buffer, sizes[n], root, n);
@@ -197,7 +199,7 @@ static void test_bcast(void) {
 }
 
 static void test_allreduce(void) {
-  static const int counts[] = {1, 3, 1000, 8192, 100003, 1000000};
+  static const int counts[] = {1, 3, 1000, 8192, 100003};
 
   for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
     const int count = counts[c];

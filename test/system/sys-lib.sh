@@ -98,10 +98,10 @@ verify_pair() {
 	local prefix=$1 server status=0 server_status=0
 	shift
 	next_port
-	on_peer env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --server --port "$port" \
+	on_peer env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --server --stall-limit 300 --port "$port" \
 		>"$prefix.server" 2>&1 &
 	server=$!
-	env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --connect "$peer" --port "$port" "$@" \
+	env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --connect "$peer" --stall-limit 300 --port "$port" "$@" \
 		>"$prefix.client" 2>"$prefix.client-errors" || status=$?
 	wait "$server" || server_status=$?
 	[ "$status" != 0 ] || [ "$server_status" = 0 ] || status=3
@@ -111,7 +111,7 @@ verify_pair() {
 # A short exchange over bulk works.
 works() {
 	local status=0
-	verify_pair "$work/works" --tests tag,put,get --count 3 --max-size 300000 --stall-limit 60 || status=$?
+	verify_pair "$work/works" --tests tag,put,get --count 3 --max-size 300000 || status=$?
 	if [ "$status" != 0 ]; then
 		remark "exit status $status; client, its errors, server:"
 		remark_file "$work/works.client"
