@@ -86,7 +86,12 @@ class Uring {
  private:
   void prepare(std::uint32_t index, int fd, const Command& command, bool link) {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-    if (entry == nullptr) std::abort();  // cannot be: the ring is empty between calls
+    // The ring is empty between calls; but SQPOLL's thread answers before it gives entries back.
+    while (entry == nullptr && sqpoll_) {
+      io_uring_sqring_wait(&ring_);
+      entry = io_uring_get_sqe(&ring_);
+    }
+    if (entry == nullptr) std::abort();  // cannot be
     std::memset(entry, 0, 128);
     entry->opcode = IORING_OP_URING_CMD;
     entry->fd = fd;

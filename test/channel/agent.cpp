@@ -264,6 +264,8 @@ class Server {
       node_->log.done.clear();
       channel.progress(node_->log);
       if (channel.outstanding() > 20) channel.wait(20);
+      pollfd input{0, POLLIN, 0};
+      if (i % 64 == 0 && ::poll(&input, 1, 0) == 1) return "";  // the test is over
     }
   }
 
@@ -284,39 +286,37 @@ int agent_main(const std::string& submission) {
 
 // ---- the test's end ----
 
-Agent::Agent(const std::string& submission, const std::string& host) : remote_(!host.empty()) {
+Process::Process(const std::vector<std::string>& arguments, const std::string& host)
+    : remote_(!host.empty()) {
   ::signal(SIGPIPE, SIG_IGN);
   int to[2];
   int from[2];
   if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) return;
   char self[4096] = {};
   if (::readlink("/proc/self/exe", self, sizeof(self) - 1) < 0) return;
+  std::vector<std::string> words;
+  if (remote_) words = {"ssh", "-o", "BatchMode=yes", host};
+  words.emplace_back(self);
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> pointers;
+  for (std::string& word : words)
+    pointers.push_back(word.data());
+  pointers.push_back(nullptr);
   pid_ = ::fork();
   if (pid_ == 0) {
     ::dup2(to[0], 0);
     ::dup2(from[1], 1);
-    if (remote_) {
-      ::execlp("ssh", "ssh", "-o", "BatchMode=yes", host.c_str(), self, "--agent", submission.c_str(),
-               nullptr);
-    } else {
-      ::execl(self, self, "--agent", submission.c_str(), nullptr);
-    }
+    ::execvp(pointers[0], pointers.data());
     ::_exit(127);
   }
   ::close(to[0]);
   ::close(from[1]);
   in_ = to[1];
   out_ = from[0];
-  address_text_ = read_line().value_or("");
-  if (!Address::from_text(address_text_)) {
-    ADD_FAILURE() << "the agent did not start" << (remote_ ? " on " + host : "")
-                  << "; it said: " << address_text_;
-    address_text_.clear();
-  }
 }
 
-Agent::~Agent() {
-  if (in_ >= 0) ::close(in_);  // the agent ends
+Process::~Process() {
+  if (in_ >= 0) ::close(in_);  // it ends by itself, on another host too
   if (pid_ > 0) {
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
@@ -324,11 +324,21 @@ Agent::~Agent() {
   if (out_ >= 0) ::close(out_);
 }
 
+Agent::Agent(const std::string& submission, const std::string& host)
+    : Process({"--agent", submission}, host) {
+  address_text_ = read_line().value_or("");
+  if (!Address::from_text(address_text_)) {
+    ADD_FAILURE() << "the agent did not start" << (remote() ? " on " + host : "")
+                  << "; it said: " << address_text_;
+    address_text_.clear();
+  }
+}
+
 Address Agent::address() const {
   return Address::from_text(address_text_).value_or(Address{});
 }
 
-std::optional<std::string> Agent::read_line(Node* node) {
+std::optional<std::string> Process::read_line(Node* node) {
   const auto end_time = std::chrono::steady_clock::now() + std::chrono::seconds(limit_seconds() + 10);
   for (;;) {
     const std::size_t end = buffer_.find('\n');
@@ -348,10 +358,10 @@ std::optional<std::string> Agent::read_line(Node* node) {
   }
 }
 
-void Agent::tell(const std::string& line) {
+void Process::tell(const std::string& line) {
   const std::string text = line + "\n";
   if (::write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    ADD_FAILURE() << "the agent is gone; it should do: " << line;
+    ADD_FAILURE() << "the process is gone; it should do: " << line;
   }
 }
 
@@ -370,7 +380,7 @@ std::optional<std::string> Agent::ask(const std::string& line, Node* node) {
 }
 
 void Agent::kill() {
-  if (remote_) {
+  if (remote()) {
     tell("die");
   } else {
     ::kill(pid_, SIGKILL);

@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "channel/types.hpp"
 
@@ -19,14 +20,36 @@ struct Node;
 // The agent's main function. Returns its exit status.
 int agent_main(const std::string& submission);
 
-// The test's end.
-class Agent {
+// The test's end of this program started again with `arguments`, here or on `host` by ssh; a conversation in
+// lines. Killed at the end.
+class Process {
  public:
-  // On this host, or on `host` by ssh. Check started().
+  Process(const std::vector<std::string>& arguments, const std::string& host);
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ~Process();
+
+  // Writes a line.
+  void tell(const std::string& line);
+  // The next line; nothing at the end, or when none comes. Meanwhile `node` makes progress.
+  std::optional<std::string> read_line(Node* node = nullptr);
+  bool remote() const { return remote_; }
+
+ protected:
+  pid_t pid_ = -1;
+
+ private:
+  int in_ = -1;   // to the process
+  int out_ = -1;  // from it
+  bool remote_;
+  std::string buffer_;
+};
+
+// The test's end of an agent.
+class Agent : public Process {
+ public:
+  // Check started().
   explicit Agent(const std::string& submission, const std::string& host = {});
-  Agent(const Agent&) = delete;
-  Agent& operator=(const Agent&) = delete;
-  ~Agent();
 
   bool started() const { return !address_text_.empty(); }
   Address address() const;  // of its channel
@@ -43,26 +66,16 @@ class Agent {
   //   put|get BYTES ADDRESS KEY SEED      to/from the remote region; get compares
   //   deregister                          with Deregister::invalidate
   //   down                                waits until the endpoint is down; answers the errno
-  //   stream ADDRESS KEY BYTES            answers, then puts, gets and sends for ever, ignoring errors
-  //   hold-file                           a forked child keeps the files open from now on, for ever
+  //   stream ADDRESS KEY BYTES            answers, then puts, gets and sends until the next line, ignoring
+  //   errors hold-file                           a forked child keeps the files open from now on, for ever
   //   exec                                answers, then becomes another program (its memory ends)
   //   die                                 kills itself (SIGKILL) without an answer
   // Meanwhile `node` makes progress.
   std::optional<std::string> ask(const std::string& line, Node* node = nullptr);
-  // The same, for lines that have no answer.
-  void tell(const std::string& line);
   // kill -9 for a local agent, "die" for a remote one. Returns when it is gone.
   void kill();
-  pid_t pid() const { return pid_; }
 
  private:
-  std::optional<std::string> read_line(Node* node = nullptr);
-
-  pid_t pid_ = -1;
-  int in_ = -1;   // to the agent
-  int out_ = -1;  // from the agent
-  bool remote_;
-  std::string buffer_;
   std::string address_text_;
 };
 

@@ -151,6 +151,8 @@ std::vector<Attack> attacks() {
     spoil(n);
     add(std::move(name)).negotiation = n.encode();
   };
+  const Bytes first = hello();
+  const Bytes hello_body(first.begin() + 8, first.end());
   const auto after_hello = [&](std::string name, Bytes message) {
     with_pdus(std::move(name), {pdu(hello()), pdu(message)});
   };
@@ -194,8 +196,8 @@ std::vector<Attack> attacks() {
   with_pdus("hello_too_short", {pdu(bulk(1, Bytes(8, 0)))});
   with_pdus("hello_with_wrong_length", {pdu(bulk(1, Bytes(24, 1), 0, 0, 100))});
   with_pdus("hello_with_length_0", {pdu(bulk(1, Bytes(24, 1), 0, 0, 0))});
-  with_pdus("hello_with_flags", {pdu(bulk(1, Bytes(hello().begin() + 8, hello().end()), 1))});
-  with_pdus("hello_with_reserved", {pdu(bulk(1, Bytes(hello().begin() + 8, hello().end()), 0, 1))});
+  with_pdus("hello_with_flags", {pdu(bulk(1, hello_body, 1))});
+  with_pdus("hello_with_reserved", {pdu(bulk(1, hello_body, 0, 1))});
   with_pdus("hello_of_version_0", {pdu(hello(0, 0))});
   with_pdus("hello_of_version_100", {pdu(hello(100, 200))});
   after_hello("hello_twice", hello());
@@ -440,7 +442,7 @@ std::string run(const Attack& attack, const sockaddr_in& from, const sockaddr_in
   }
   if (attack.rdma_write) connection.send(Bytes(64, 0xee), IBV_WR_RDMA_WRITE);
   if (attack.rdma_read) connection.send(Bytes(64, 0), IBV_WR_RDMA_READ);
-  if (connection.ended_within(5s)) return "disconnected";
+  if (connection.ended_within(3s)) return "disconnected";
   return "connected";
 }
 
@@ -453,32 +455,37 @@ std::vector<std::string> attack_names() {
   return names;
 }
 
-int attacker_main(const std::string& name, const std::string& address, const std::string& port) {
+int attacker_main() {
   const auto info = query();
   if (!info) {
     std::cout << "error " << info.error().text() << std::endl;
     return 1;
   }
+  std::cout << "ready" << std::endl;
   sockaddr_in from{};
   from.sin_family = AF_INET;
-  sockaddr_in to = from;
   std::memcpy(&from.sin_addr, info->devices[0].address.ip().data(), 4);
-  inet_pton(AF_INET, address.c_str(), &to.sin_addr);
-  to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(port)));
-  for (const Attack& attack : attacks()) {
-    if (attack.name != name) continue;
-    std::string outcome;
-    // The link that the last attack was taken for may be there still.
-    for (int i = 0; i < 50; ++i) {
-      outcome = run(attack, from, to);
-      if (outcome != "rejected " + std::to_string(reject_retry)) break;
-      ::usleep(200000);
+  std::string name;
+  std::string address;
+  int port = 0;
+  while (std::cin >> name >> address >> port) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<std::uint16_t>(port));
+    inet_pton(AF_INET, address.c_str(), &to.sin_addr);
+    std::string outcome = "error no such attack";
+    for (const Attack& attack : attacks()) {
+      if (attack.name != name) continue;
+      // The link that the last attack was taken for may be there still.
+      for (int i = 0; i < 50; ++i) {
+        outcome = run(attack, from, to);
+        if (outcome != "rejected " + std::to_string(reject_retry)) break;
+        ::usleep(200000);
+      }
     }
     std::cout << outcome << std::endl;
-    return 0;
   }
-  std::cout << "error no such attack: " << name << std::endl;
-  return 1;
+  return 0;
 }
 
 }  // namespace bulk::lab
@@ -493,7 +500,7 @@ std::vector<std::string> attack_names() {
   return {"none"};
 }
 
-int attacker_main(const std::string&, const std::string&, const std::string&) {
+int attacker_main() {
   std::cout << "error built without librdmacm (Debian: apt-get install librdmacm-dev)" << std::endl;
   return 1;
 }

@@ -124,11 +124,10 @@ std::string submission_name(const testing::TestParamInfo<Submission>& info);
 Submission submission_from(std::string_view name);
 std::string_view name_of(Submission submission);
 
-#define BULK_BY_SUBMISSION(suite)                                                                       \
-  INSTANTIATE_TEST_SUITE_P(                                                                             \
-      , suite,                                                                                          \
-      testing::Values(Submission::automatic, Submission::ioctl, Submission::uring, Submission::sqpoll), \
-      lab::submission_name)
+#define BULK_BY_SUBMISSION(suite)                                                                     \
+  INSTANTIATE_TEST_SUITE_P(, suite,                                                                   \
+                           testing::Values(Submission::ioctl, Submission::uring, Submission::sqpoll), \
+                           lab::submission_name)
 
 // "EINVAL" etc., for messages of failures.
 inline std::string text(Status status) {

@@ -364,33 +364,40 @@ TEST_P(Rma, a_key_that_was_never_used_can_be_revoked) {
                  EKEYREJECTED));
 }
 
-// INVALIDATE has returned: nobody writes any more, whatever was under way.
+// INVALIDATE has returned: nobody writes any more, whatever was under way. On a slow host it may be that the
+// lane had to be closed for it; then the endpoint is down, and is opened anew.
 TEST_P(Rma, nothing_is_written_after_invalidation) {
-  for (int round = 0; round < 5; ++round) {
-    constexpr std::size_t n = 1 << 20;
+  for (std::uint64_t round = 0; round < 5; ++round) {
+    constexpr std::size_t n = 1 << 18;
     Pages memory(n);
     auto region = b_.domain.register_memory(memory.data(), n, Access::remote_read_write);
     ASSERT_TRUE(region.ok());
     const Remote to{reinterpret_cast<std::uintptr_t>(memory.data()), region->key()};
     fill(local_.span().first(n), 1);
     ASSERT_TRUE(is(put(Local::user(local_.data()), n, to), 0));
-    std::uint64_t accepted = 0;
-    for (std::uint64_t i = 0; i < 8; ++i) {
+    a_.log.done.clear();
+    std::size_t accepted = 0;
+    for (std::uint64_t i = 0; i < 4; ++i) {
       accepted += a_.channel.put(pair_.ab, Local::user(local_.data()), n, to, 70000 + i).ok() ? 1 : 0;
       accepted += a_.channel.get(pair_.ab, Local::user(local_.data() + n), n, to, 80000 + i).ok() ? 1 : 0;
     }
-    a_.log.done.clear();
     EXPECT_TRUE(is(b_.domain.deregister(std::move(*region), Deregister::invalidate), 0));
     std::memset(memory.data(), 0x33, n);
     ASSERT_TRUE(pair_.wait([&] { return a_.channel.outstanding() == 0; }, "all commands to end"));
     for (std::size_t i = 0; i < n; ++i)
       ASSERT_EQ(memory.data()[i], std::byte{0x33}) << "byte " << i << " was written";
-    std::uint64_t good = 0;
+    EXPECT_EQ(a_.log.done.size(), accepted);
+    bool fenced = false;
     for (const Done& d : a_.log.done) {
-      good += d.status.ok() ? 1 : 0;
-      EXPECT_TRUE(is(d.status, {0, EKEYREJECTED, EACCES, ECONNRESET}));
+      EXPECT_TRUE(is(d.status, {0, EKEYREJECTED, ECONNRESET}));
+      fenced = fenced || d.status.error() == ECONNRESET;
     }
-    RecordProperty("ended_well_of_" + std::to_string(accepted), static_cast<int>(good));
+    if (fenced) {
+      std::printf("round %d: the lane had to be closed\n", static_cast<int>(round));
+      ASSERT_TRUE(pair_.wait([&] { return !a_.log.down.empty(); }, "the endpoint to come down"));
+      a_.log.down.clear();
+      pair_.ab = a_.connect(b_.channel.address(), {&b_});
+    }
   }
   EXPECT_TRUE(pair_.still_works());
 }
@@ -450,7 +457,7 @@ TEST_P(Rma, bad_local_memory_is_refused) {
   const Case cases[] = {
       {"address 0", user(0), 8, EFAULT, EFAULT},
       {"kernel memory", user(0xffff888000000000), 8, EFAULT, EFAULT},
-      {"a range that wraps", user(~std::uint64_t{0} - 3), 8, EFAULT, EFAULT},
+      {"a range that wraps", user(~std::uint64_t{0} - 3), 8, ERANGE, ERANGE},
       {"a hole", Local::user(hole.data()), 3 * 4096, EFAULT, EFAULT},
       {"read-only memory", Local::user(read_only), 5000, 0, EFAULT},
       {"no slot", Local::slot(TxSlot{4000}), 8, EINVAL, EINVAL},
@@ -460,8 +467,11 @@ TEST_P(Rma, bad_local_memory_is_refused) {
       {"region 0", Local::region(RegionHandle{0}, local_.data()), 8, ENOENT, ENOENT},
   };
   for (const Case& c : cases) {
-    EXPECT_TRUE(is(put(c.local, c.length, at(0)), c.want_put)) << c.what;
-    EXPECT_TRUE(is(get(c.local, c.length, at(0)), c.want_get)) << c.what;
+    // a range that wraps is also no address
+    const int either = c.want_put == ERANGE ? EFAULT : c.want_put;
+    EXPECT_TRUE(is(put(c.local, c.length, at(0)), {c.want_put, either})) << c.what;
+    EXPECT_TRUE(is(get(c.local, c.length, at(0)), {c.want_get, c.want_get == ERANGE ? EFAULT : c.want_get}))
+        << c.what;
   }
   ::munmap(read_only, 2 * 4096);
   EXPECT_TRUE(pair_.still_works());

@@ -88,7 +88,7 @@ TEST_P(TwoHosts, a_burst_of_messages_keeps_its_order) {
   std::uint16_t sent = 0;
   ASSERT_TRUE(wait(
       [&] {
-        while (sent < 2000) {
+        while (sent < 500) {
           const TxSlot slot = n.channel.tx_acquire();
           if (!slot.valid()) break;
           fill(std::span(n.channel.tx_data(slot), 1000), 9U + sent);
@@ -100,10 +100,10 @@ TEST_P(TwoHosts, a_burst_of_messages_keeps_its_order) {
           }
           ++sent;
         }
-        return sent == 2000 && n.channel.outstanding() == 0;
+        return sent == 500 && n.channel.outstanding() == 0;
       },
-      "2000 messages to be done"));
-  EXPECT_TRUE(agent_->ask("expect 2000 1000 9", &n));
+      "500 messages to be done"));
+  EXPECT_TRUE(agent_->ask("expect 500 1000 9", &n));
 }
 
 TEST_P(TwoHosts, put_and_get) {
@@ -173,7 +173,7 @@ TEST_P(TwoHosts, a_receiver_that_holds_its_slots_stops_the_sender) {
   Status status;
   std::byte bytes[8];
   const auto push = [&] {
-    while (sent < 3000) {
+    while (sent < 1500) {
       fill(bytes, 20U + sent);
       status = n.channel.send(to_, Local::user(bytes), 8, sent, sent);
       if (!status) return;
@@ -184,19 +184,19 @@ TEST_P(TwoHosts, a_receiver_that_holds_its_slots_stops_the_sender) {
   ASSERT_TRUE(wait(
       [&] {
         push();
-        return sent == 3000 || n.channel.stats()->again > 200;
+        return sent == 1500 || n.channel.stats()->again > 200;
       },
       "the sender to be stopped"));
-  EXPECT_LT(sent, 3000) << "a receiver with 512 slots took 3000 messages without returning one";
+  EXPECT_LT(sent, 1500) << "a receiver with 512 slots took 1500 messages without returning one";
   EXPECT_TRUE(is(status, EAGAIN));
   ASSERT_TRUE(agent_->ask("release", &n));
   ASSERT_TRUE(wait(
       [&] {
         push();
-        return sent == 3000;
+        return sent == 1500;
       },
       "the rest to be accepted"));
-  EXPECT_TRUE(agent_->ask("expect 3000 8 20", &n));
+  EXPECT_TRUE(agent_->ask("expect 1500 8 20", &n));
 }
 
 TEST_P(TwoHosts, a_killed_peer_is_known_at_once) {
@@ -234,7 +234,7 @@ TEST_P(TwoHosts, an_address_nobody_has_is_unreachable) {
   EXPECT_TRUE(is(n.log.down[0].status, {EHOSTUNREACH, ETIMEDOUT, ENETUNREACH}));
 }
 
-BULK_BY_SUBMISSION(TwoHosts);
+INSTANTIATE_TEST_SUITE_P(, TwoHosts, testing::Values(Submission::ioctl, Submission::uring), submission_name);
 
 }  // namespace
 }  // namespace bulk::lab

@@ -5,46 +5,43 @@
 // without that on this host, where the honest link to itself keeps most attacks from getting far.
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "agent.hpp"
 #include "attacker.hpp"
 #include "lab.hpp"
 
 namespace bulk::lab {
 namespace {
 
-std::string self() {
-  char path[4096] = {};
-  return ::readlink("/proc/self/exe", path, sizeof(path) - 1) > 0 ? path : "";
-}
-
 class HostilePeer : public testing::TestWithParam<std::string> {
  protected:
-  static void SetUpTestSuite() { pair_ = std::make_unique<Pair>(Submission::ioctl); }
-  static void TearDownTestSuite() { pair_.reset(); }
+  static void SetUpTestSuite() {
+    const char* peer = std::getenv("BULK_PEER");
+    pair_ = std::make_unique<Pair>(Submission::ioctl);
+    attacker_ =
+        std::make_unique<Process>(std::vector<std::string>{"--attacker"}, peer == nullptr ? "" : peer);
+    const std::string greeting = attacker_->read_line().value_or("nothing");
+    if (greeting != "ready") ADD_FAILURE() << "the attacker says: " << greeting;
+  }
+  static void TearDownTestSuite() {
+    attacker_.reset();
+    pair_.reset();
+  }
 
   static std::string attack(const std::string& name) {
-    const char* peer = std::getenv("BULK_PEER");
     const Address target = pair_->a->channel.address();
-    const std::string command = (peer == nullptr ? "" : "ssh -o BatchMode=yes " + std::string(peer) + " ") +
-                                self() + " --attack " + name + " " + target.ip_text() + " " +
-                                std::to_string(target.port());
-    FILE* pipe = ::popen(command.c_str(), "r");
-    if (pipe == nullptr) return "error popen";
-    std::array<char, 256> line{};
-    if (std::fgets(line.data(), line.size(), pipe) == nullptr) std::strcpy(line.data(), "error no answer\n");
-    ::pclose(pipe);
-    return std::string(line.data(), std::strcspn(line.data(), "\n"));
+    attacker_->tell(name + " " + target.ip_text() + " " + std::to_string(target.port()));
+    return attacker_->read_line(pair_->a.get()).value_or("error no answer");
   }
 
   static inline std::unique_ptr<Pair> pair_;
+  static inline std::unique_ptr<Process> attacker_;
 };
 
 TEST_P(HostilePeer, is_turned_away_and_harms_nobody) {
@@ -77,8 +74,7 @@ INSTANTIATE_TEST_SUITE_P(, HostilePeer, testing::ValuesIn(attack_names()),
 }  // namespace bulk::lab
 
 int main(int argc, char** argv) {
-  if (argc == 5 && std::strcmp(argv[1], "--attack") == 0)
-    return bulk::lab::attacker_main(argv[2], argv[3], argv[4]);
+  if (argc == 2 && std::strcmp(argv[1], "--attacker") == 0) return bulk::lab::attacker_main();
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }
