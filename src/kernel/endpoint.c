@@ -240,11 +240,13 @@ void bulk_ep_wake_all(struct bulk_channel *ch)
 
 	rcu_read_lock();
 	xa_for_each(&ch->eps, handle, ep) {
-		spinlock_t *lock = bulk_lane_lock(ep->rchan->lane);
+		spinlock_t *lock;
 		bool starved;
 
 		if (!kref_get_unless_zero(&ep->ref))
 			continue;
+		/* not before: RCU keeps the endpoint, not what it refers to */
+		lock = bulk_lane_lock(ep->rchan->lane);
 		spin_lock_bh(lock);
 		starved = ep->starved;
 		ep->starved = false;
