@@ -98,18 +98,13 @@ static struct bulk_rchan *rchan_get(struct bulk_link *link, u64 token, kuid_t ui
 
 /* ------------------------------------------------------------------ endpoints */
 
-static void ep_free_rcu(struct rcu_head *rcu)
-{
-	kfree(container_of(rcu, struct bulk_ep, rcu));
-}
-
 static void ep_release(struct kref *ref)
 {
 	struct bulk_ep *ep = container_of(ref, struct bulk_ep, ref);
 
 	rchan_put(ep->rchan);
 	bulk_channel_put(ep->ch);
-	call_rcu(&ep->rcu, ep_free_rcu);
+	kfree_rcu(ep, rcu);	/* no callback of this module's code */
 }
 
 void bulk_ep_put(struct bulk_ep *ep)
