@@ -273,11 +273,12 @@ static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 	list_add_tail(&ep->rchan_list, &rchan->eps);
 	rchan->nr_eps++;
 	kref_get(&ep->ref);	/* the list's */
-	err = xa_alloc_cyclic(&ep->ch->eps, &ep->handle, ep, xa_limit_31b,
-			      &ep->ch->next_ep, GFP_KERNEL_ACCOUNT);
+	err = xa_alloc_cyclic_bh(&ep->ch->eps, &ep->handle, ep, xa_limit_31b,
+				 &ep->ch->next_ep, GFP_KERNEL_ACCOUNT);
 	if (err < 0) {
 		list_del_init(&ep->rchan_list);
 		rchan->nr_eps--;
+		bulk_link_kick(link);	/* it may be of no use now */
 		kref_put(&ep->ref, ep_release);
 		goto out;
 	}
