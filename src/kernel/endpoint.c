@@ -757,6 +757,8 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 		list_del_init(&in->ch_list);
 		ch->nr_inbounds--;
 		ch->rx_promised -= in->limit - in->received;
+		/* what it was promised is for others, who may wait for it */
+		bulk_inbound_grant(ch);
 	}
 	in->dead = true;
 	spin_lock(&link->lock);
