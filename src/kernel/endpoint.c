@@ -752,6 +752,8 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 	bool dirty;
 
 	xa_erase(&link->inbounds, in->id);
+	if (in->closing)
+		WRITE_ONCE(link->nr_closing, link->nr_closing - 1);
 	spin_lock_bh(&ch->lock);
 	if (!list_empty(&in->ch_list)) {
 		list_del_init(&in->ch_list);
@@ -793,6 +795,8 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 		return -EPROTO;
 	in->closing = true;
 	in->last = last;
+	WRITE_ONCE(link->nr_closing, link->nr_closing + 1);
+	smp_mb();	/* pairs with lane_recv() */
 	if (inbound_all_received(link, in))
 		inbound_drop(link, in);
 	return 0;
@@ -866,7 +870,7 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 	struct bulk_link *link = lane->link;
 	struct bulk_channel *ch;
 	struct bulk_inbound *in;
-	bool dead, over = false, closing;
+	bool dead, over = false;
 	int err;
 
 	if (len > RDMA_BULK_SLOT_PAYLOAD)
@@ -887,7 +891,6 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 				   le64_to_cpu(m->ack), len);
 	spin_lock_bh(&ch->lock);
 	dead = in->dead;
-	closing = READ_ONCE(in->closing);
 	if (!dead) {
 		over = in->limit == in->received;
 		if (!over)
@@ -912,8 +915,6 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 		if (err == -EPIPE)
 			err = 0;
 	}
-	if (closing)
-		bulk_link_kick(link);
 	inbound_put(in);
 	return err;
 }

@@ -584,6 +584,7 @@ static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	const struct bulk_message *m = data;
 	const struct bulk_ack *ack = data;
 	u64 seq, acked;
+	int err;
 
 	if (len < sizeof(struct bulk_hdr) || le32_to_cpu(m->h.length) != len || m->h.reserved)
 		return -EPROTO;
@@ -607,8 +608,18 @@ static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	seq = le64_to_cpu(m->seq);
 	if (seq != lane->rx_seq + 1)
 		return -EPROTO;
+	err = bulk_inbound_message(lane, m, m + 1, len - sizeof(*m));
+	if (err)
+		return err;
+	/*
+	 * Only now is it received: a CLOSED that speaks of it frees what it was
+	 * delivered to. Pairs with bulk_inbound_closed(): one sees the other.
+	 */
 	WRITE_ONCE(lane->rx_seq, seq);
-	return bulk_inbound_message(lane, m, m + 1, len - sizeof(*m));
+	smp_mb();
+	if (READ_ONCE(lane->link->nr_closing))
+		bulk_link_kick(lane->link);
+	return 0;
 }
 
 static void lane_kick(struct bulk_smbd *smbd)

@@ -108,6 +108,7 @@ struct bulk_link {
 	struct list_head	going;		/* those being destroyed */
 	struct xarray		rchans;		/* bulk_rchan, by its id */
 	u32			next_rchan, next_inbound;
+	unsigned int		nr_closing;	/* inbounds; read by data lanes */
 	struct list_head	dead_conns;
 
 	spinlock_t		lock;
