@@ -207,6 +207,8 @@ static void ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 	if (was_alive)
 		trace_bulk_endpoint(ep->ch, ep->handle,
 				    state == BULK_EP_CLOSED ? "close" : "down", err);
+	/* cancelled messages leave their part of the window to other endpoints */
+	bulk_link_kick(ep->rchan->link);
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
 		bulk_ep_event(ep, BULK_EPEV_DOWN);

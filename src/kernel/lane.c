@@ -197,6 +197,8 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 		list_del_init(&op->fifo);
 		if (!op->status)
 			op->status = err;
+		if (op->op == RDMA_BULK_OP_SEND)	/* not sent after all */
+			ep->rchan->sent--;
 		op->todo = 0;
 		list_for_each_entry_safe(piece, p, &op->pieces, list) {
 			list_del_init(&piece->list);
@@ -331,6 +333,7 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 	op->todo = 0;
 	if (n < 0) {	/* checked at submission; the device may be going */
 		bulk_smbd_put_wr(smbd, wr);
+		rchan->sent--;
 		op->status = n;
 		return POST_OK;
 	}
