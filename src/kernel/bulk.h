@@ -110,6 +110,7 @@ struct bulk_dev {
 	struct list_head	links;		/* bulk_link.dev_list, all states */
 	struct list_head	users;		/* bulk_user.list */
 	struct list_head	channels;	/* bulk_channel.dev_list */
+	u32			max_seg;	/* longest DMA segment */
 	refcount_t		verbs;		/* holders of verbs objects */
 	struct completion	verbs_gone;
 };

@@ -586,6 +586,7 @@ static int bulk_dev_add(struct ib_device *ibdev)
 		return -ENOMEM;
 	kref_init(&dev->ref);
 	dev->ibdev = ibdev;
+	dev->max_seg = ib_dma_max_seg_size(ibdev);
 	mutex_init(&dev->mutex);
 	INIT_LIST_HEAD(&dev->links);
 	INIT_LIST_HEAD(&dev->users);

@@ -133,12 +133,7 @@ void bulk_op_finish(struct bulk_op *op)
 		bulk_region_put(op->region);
 	if (op->rkey)
 		bulk_key_put(op->rkey);
-	if (op->bounce) {
-		if (op->bounce_dma)
-			ib_dma_unmap_single(ch->dev->ibdev, op->bounce_dma, op->length,
-					    DMA_TO_DEVICE);
-		kfree(op->bounce);
-	}
+	kfree(op->bounce);
 	if (op->mm)
 		mmdrop(op->mm);
 	op_count(op);
@@ -267,6 +262,9 @@ static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 	struct bulk_ep *ep = op->ep;
 	LIST_HEAD(ended);
 
+	if (op->bounce)
+		ib_dma_unmap_single(wr->smbd->ibdev, op->bounce_dma, op->length,
+				    DMA_TO_DEVICE);
 	spin_lock_bh(bulk_lane_lock(lane));
 	if (status != IB_WC_SUCCESS && !op->status)
 		op->status = wc_errno(status);
@@ -321,10 +319,12 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 	if (!wr)
 		return POST_FULL;
 	if (op->bounce) {
+		op->bounce_dma = ib_dma_map_single(smbd->ibdev, op->bounce, op->length,
+						   DMA_TO_DEVICE);
+		n = ib_dma_mapping_error(smbd->ibdev, op->bounce_dma) ? -ENOMEM : 1;
 		sge[0].addr = op->bounce_dma;
 		sge[0].length = op->length;
 		sge[0].lkey = smbd->pd->local_dma_lkey;
-		n = 1;
 	} else if (op->length) {
 		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr, op->length,
 					 smbd->pd->local_dma_lkey, sge, ARRAY_SIZE(sge));

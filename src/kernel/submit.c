@@ -106,7 +106,7 @@ static int submit_return(struct bulk_channel *ch, const struct rdma_bulk_cmd *cm
 
 /* ------------------------------------------------------------------ preparation */
 
-static int prepare_bounce(struct bulk_op *op, struct bulk_channel *ch)
+static int prepare_bounce(struct bulk_op *op)
 {
 	if (!op->length)
 		return 0;
@@ -115,13 +115,7 @@ static int prepare_bounce(struct bulk_op *op, struct bulk_channel *ch)
 		return -ENOMEM;
 	if (copy_from_user(op->bounce, u64_to_user_ptr(op->addr), op->length))
 		return -EFAULT;
-	op->bounce_dma = ib_dma_map_single(ch->dev->ibdev, op->bounce, op->length,
-					   DMA_TO_DEVICE);
-	if (ib_dma_mapping_error(ch->dev->ibdev, op->bounce_dma)) {
-		op->bounce_dma = 0;
-		return -ENOMEM;
-	}
-	return 0;
+	return 0;	/* the lane maps it for DMA: the device may go meanwhile */
 }
 
 static int prepare_region(struct bulk_op *op, struct bulk_channel *ch, u32 handle)
@@ -251,7 +245,7 @@ static struct bulk_piece *piece_make(struct bulk_op *op, u64 done)
 	}
 	err = sg_alloc_table_from_pages_segment(&piece->sgt, piece->pages, n,
 						offset_in_page(addr), len,
-						ib_dma_max_seg_size(op->ep->ch->dev->ibdev),
+						op->ep->ch->dev->max_seg,
 						GFP_KERNEL);
 	if (err)
 		goto uncharge;
@@ -487,7 +481,7 @@ static struct bulk_op *op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *
 }
 
 /* A refused operation: nothing of it has been queued. */
-static void op_undo(struct bulk_op *op, struct bulk_channel *ch)
+static void op_undo(struct bulk_op *op)
 {
 	if (op->region) {
 		bulk_region_unuse(op->region);
@@ -495,8 +489,6 @@ static void op_undo(struct bulk_op *op, struct bulk_channel *ch)
 	}
 	if (op->rkey)
 		bulk_key_put(op->rkey);
-	if (op->bounce_dma)
-		ib_dma_unmap_single(ch->dev->ibdev, op->bounce_dma, op->length, DMA_TO_DEVICE);
 	kfree(op->bounce);
 	if (op->mm)
 		mmdrop(op->mm);
@@ -534,7 +526,7 @@ static int submit_prepare(struct bulk_op *op, struct bulk_ep *ep,
 	if (!op->length)
 		return 0;
 	if (cmd->op == RDMA_BULK_OP_SEND)
-		return op->local_kind == RDMA_BULK_LOCAL_USER ? prepare_bounce(op, ch) : 0;
+		return op->local_kind == RDMA_BULK_LOCAL_USER ? prepare_bounce(op) : 0;
 	if (op->local_kind == RDMA_BULK_LOCAL_REGION)
 		err = prepare_region(op, ch, cmd->local);
 	if (!err)
@@ -610,7 +602,7 @@ static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 unplace:
 	unaccept_place(ch, op);
 undo:
-	op_undo(op, ch);
+	op_undo(op);
 	return err;
 }
 
