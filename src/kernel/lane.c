@@ -255,6 +255,29 @@ void bulk_piece_free(struct bulk_piece *piece)
 
 /* ------------------------------------------------------------------ completions */
 
+/* Transmit slots stay mapped for DMA: the process has written, the device reads. */
+static void slot_for_device(struct bulk_smbd *smbd, const struct ib_sge *sge, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		ib_dma_sync_single_for_device(smbd->ibdev, sge[i].addr, sge[i].length,
+					      DMA_BIDIRECTIONAL);
+}
+
+/* A GET into a slot has ended: the device has written, the process reads. */
+static void slot_for_cpu(struct bulk_smbd *smbd, struct bulk_op *op)
+{
+	struct ib_sge sge[BULK_MAX_SGE];
+	int n, i;
+
+	n = bulk_channel_tx_sges(op->ep->ch, op->slot, op->addr, op->length, 0, sge,
+				 ARRAY_SIZE(sge));
+	for (i = 0; i < n; i++)
+		ib_dma_sync_single_for_cpu(smbd->ibdev, sge[i].addr, sge[i].length,
+					   DMA_BIDIRECTIONAL);
+}
+
 static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 {
 	struct bulk_op *op = wr->priv;
@@ -265,6 +288,8 @@ static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 	if (op->bounce)
 		ib_dma_unmap_single(wr->smbd->ibdev, op->bounce_dma, op->length,
 				    DMA_TO_DEVICE);
+	else if (op->op == RDMA_BULK_OP_GET && op->slot != RDMA_BULK_NO_SLOT)
+		slot_for_cpu(wr->smbd, op);
 	spin_lock_bh(bulk_lane_lock(lane));
 	if (status != IB_WC_SUCCESS && !op->status)
 		op->status = wc_errno(status);
@@ -328,6 +353,7 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 	} else if (op->length) {
 		n = bulk_channel_tx_sges(ep->ch, op->slot, op->addr, op->length,
 					 smbd->pd->local_dma_lkey, sge, ARRAY_SIZE(sge));
+		slot_for_device(smbd, sge, n);
 	}
 	list_del_init(&op->fifo);
 	op->todo = 0;
@@ -436,6 +462,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 			op->status = n;
 			return POST_IDLE;
 		}
+		slot_for_device(smbd, sge, n);
 	}
 	rdma.wr.wr_cqe = &wr->cqe;
 	rdma.wr.num_sge = n;
