@@ -43,7 +43,11 @@ struct bulk_link *bulk_link_get_ref(struct bulk_link *link)
 static void link_release(struct kref *ref)
 {
 	struct bulk_link *link = container_of(ref, struct bulk_link, ref);
+	struct bulk_ctl_msg *msg, *next;
 
+	/* what was queued after link_teardown(): answers, revocations */
+	list_for_each_entry_safe(msg, next, &link->ctl_queue, list)
+		kfree(msg);
 	kfree(link->ctl);
 	xa_destroy(&link->rchans);
 	xa_destroy(&link->inbounds);
@@ -140,7 +144,8 @@ static void ctl_pump(struct bulk_link *link)
 	struct ib_sge sge;
 	struct bulk_wr *wr;
 
-	if (READ_ONCE(link->state) < BULK_LINK_HELLO)
+	if (READ_ONCE(link->state) != BULK_LINK_HELLO &&
+	    READ_ONCE(link->state) != BULK_LINK_READY)
 		return;
 	smbd = &link->ctl->smbd;
 	spin_lock_bh(&smbd->lock);
@@ -196,7 +201,7 @@ void bulk_ctl_queue(struct bulk_link *link, void *data)
 	list_add_tail(&msg->list, &link->ctl_queue);
 	over = ++link->ctl_queued > BULK_CTL_QUEUE_MAX;
 	spin_unlock_bh(&link->lock);
-	if (over && READ_ONCE(link->state) >= BULK_LINK_HELLO) {
+	if (over && READ_ONCE(link->state) == BULK_LINK_READY) {
 		pr_warn_ratelimited("%pISc does not take its control messages, closing the link\n",
 				    &link->remote);
 		bulk_smbd_fail(&link->ctl->smbd, -EPROTO);
@@ -597,9 +602,6 @@ again:
 
 static void link_teardown(struct bulk_link *link)
 {
-	struct bulk_ctl_msg *msg, *next;
-	LIST_HEAD(msgs);
-
 	lockdep_assert_held(&link->mutex);
 	if (link->ctl) {
 		bulk_smbd_fail(&link->ctl->smbd, link->err);
@@ -616,11 +618,6 @@ static void link_teardown(struct bulk_link *link)
 	cancel_delayed_work_sync(&link->retry);
 	bulk_region_link_gone(link, INVALID_UID);
 	bulk_key_drop_all(link);
-	spin_lock_bh(&link->lock);
-	list_splice_init(&link->ctl_queue, &msgs);
-	spin_unlock_bh(&link->lock);
-	list_for_each_entry_safe(msg, next, &msgs, list)
-		kfree(msg);
 	if (link->ctl_pd)
 		ib_dealloc_pd(link->ctl_pd);
 	link->ctl_pd = NULL;
