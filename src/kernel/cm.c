@@ -138,8 +138,10 @@ static bool cm_request_data(const struct rdma_cm_event *event, struct bulk_cm_re
 	if (event->param.conn.private_data_len < sizeof(*req) ||
 	    !event->param.conn.private_data)
 		return false;
+	if (get_unaligned_le32(event->param.conn.private_data) != BULK_CM_MAGIC)
+		return false;
 	memcpy(req, event->param.conn.private_data, sizeof(*req));
-	return le32_to_cpu(req->magic) == BULK_CM_MAGIC;
+	return true;
 }
 
 static int cm_connect_request(struct bulk_listener *listener, struct rdma_cm_id *id,
