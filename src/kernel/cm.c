@@ -400,11 +400,12 @@ void bulk_cm_unlisten(struct net *net)
 		l = NULL;
 	else
 		list_del(&l->list);
-	mutex_unlock(&listeners_mutex);
-	if (l) {
+	/* under the mutex: the next channel shall find the port free */
+	if (l)
 		cm_listener_free(l);
+	mutex_unlock(&listeners_mutex);
+	if (l)
 		bulk_link_net_gone(net);
-	}
 }
 
 void bulk_cm_exit(void)
