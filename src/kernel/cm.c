@@ -276,8 +276,11 @@ static int cm_bind_reserved(struct rdma_cm_id *id, const union bulk_addr *local)
  * bulk_cm_connect - begin to connect a lane
  * @conn: prepared, its link's addresses known
  *
- * Return: 0, or negative errno, in which case nothing was begun. The end shows
- * as ready() or failed() of the smbd.
+ * The caller holds link->mutex, so nothing is destroyed here: that would wait for
+ * handlers of the id, and those of others take the mutex.
+ *
+ * Return: 0, or negative errno, after which the caller fails the smbd and
+ * bulk_conn_destroy() is due. The end shows as ready() or failed() of the smbd.
  */
 int bulk_cm_connect(struct bulk_conn *conn)
 {
@@ -288,17 +291,11 @@ int bulk_cm_connect(struct bulk_conn *conn)
 	id = rdma_create_id(link->net, cm_handler, conn, RDMA_PS_TCP, IB_QPT_RC);
 	if (IS_ERR(id))
 		return PTR_ERR(id);
+	conn->smbd.cm_id = id;
 	err = cm_bind_reserved(id, &link->local);
 	if (err)
-		goto destroy;
-	conn->smbd.cm_id = id;
-	err = rdma_resolve_addr(id, NULL, &link->remote.sa, CM_TIMEOUT_MS);
-	if (!err)
-		return 0;
-	conn->smbd.cm_id = NULL;
-destroy:
-	rdma_destroy_id(id);
-	return err;
+		return err;
+	return rdma_resolve_addr(id, NULL, &link->remote.sa, CM_TIMEOUT_MS);
 }
 
 /* ---------------------------------------------------------------- listening */
