@@ -305,6 +305,7 @@ static int smbd_negotiate_request(struct bulk_smbd *smbd, const void *data, u32 
 static int smbd_negotiate_response(struct bulk_smbd *smbd, const void *data, u32 len)
 {
 	const struct smbd_negotiate_resp *resp = data;
+	int err = -EPROTO;
 
 	if (len < sizeof(*resp) || le32_to_cpu(resp->status) != SMBD_STATUS_SUCCESS ||
 	    le16_to_cpu(resp->negotiated_version) != SMBD_V1 ||
@@ -314,14 +315,18 @@ static int smbd_negotiate_response(struct bulk_smbd *smbd, const void *data, u32
 			  le32_to_cpu(resp->max_fragmented_size)))
 		return -EPROTO;
 	spin_lock_bh(&smbd->lock);
+	/* in any other state nobody has asked */
 	if (smbd->state == BULK_SMBD_NEGOTIATING) {
 		smbd->credits = le16_to_cpu(resp->credits_granted);
 		/* all but the response's own buffer, which comes on return */
 		smbd->to_grant = smbd->target - 1;
 		smbd->state = BULK_SMBD_READY;
+		err = 0;
+	} else if (smbd->state == BULK_SMBD_FAILED) {
+		err = -ECONNRESET;
 	}
 	spin_unlock_bh(&smbd->lock);
-	return 0;
+	return err;
 }
 
 /* ---------------------------------------------------------------- receiving */
