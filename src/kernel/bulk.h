@@ -588,6 +588,7 @@ struct bulk_smbd {
 	u32			nr_rbufs;
 	unsigned long		last_recv;	/* jiffies */
 	bool			probing;
+	bool			qp_error;	/* keepalive is to end the lane */
 	struct delayed_work	keepalive;
 };
 

@@ -459,7 +459,9 @@ static void smbd_keepalive(struct work_struct *work)
 		spin_unlock_bh(&smbd->lock);
 		return;
 	}
-	if (time_after_eq(jiffies, READ_ONCE(smbd->last_recv) + period)) {
+	if (READ_ONCE(smbd->qp_error)) {
+		err = -ECONNRESET;
+	} else if (time_after_eq(jiffies, READ_ONCE(smbd->last_recv) + period)) {
 		if (smbd->state != BULK_SMBD_READY || smbd->probing) {
 			err = -ETIMEDOUT;
 		} else {
@@ -480,8 +482,11 @@ static void smbd_qp_event(struct ib_event *event, void *context)
 {
 	struct bulk_smbd *smbd = context;
 
-	if (event->event != IB_EVENT_COMM_EST)
-		bulk_smbd_fail(smbd, -ECONNRESET);
+	if (event->event == IB_EVENT_COMM_EST)
+		return;
+	/* some drivers call this with interrupts off */
+	WRITE_ONCE(smbd->qp_error, true);
+	mod_delayed_work(bulk_wq, &smbd->keepalive, 0);
 }
 
 static int smbd_make_qp(struct bulk_smbd *smbd, const struct bulk_smbd_params *params)
@@ -630,6 +635,7 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 		}
 		rdma_destroy_qp(smbd->cm_id);
 		smbd->qp = NULL;
+		cancel_delayed_work_sync(&smbd->keepalive);	/* smbd_qp_event() */
 	}
 	if (smbd->cq)
 		ib_free_cq(smbd->cq);
