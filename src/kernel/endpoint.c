@@ -588,8 +588,12 @@ void bulk_rchan_work(struct bulk_link *link)
 	unsigned long id;
 
 	xa_for_each(&link->rchans, id, rchan) {
+		/*
+		 * Not before its lane is up: the target may not have noticed the end
+		 * of the one before, and would drop the channel with it.
+		 */
 		if (rchan->state == BULK_RCHAN_NEW && rchan->nr_eps && ready &&
-		    !rchan_send_open(rchan))
+		    rchan->lane->state == BULK_LANE_READY && !rchan_send_open(rchan))
 			rchan->state = BULK_RCHAN_OPENING;
 		if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 			list_for_each_entry(ep, &rchan->eps, rchan_list)

@@ -698,12 +698,31 @@ struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid)
 
 	lockdep_assert_held(&link->mutex);
 	list_for_each_entry(lane, &link->lanes, list) {
-		if (uid_eq(lane->uid, uid)) {
+		if (uid_eq(lane->uid, uid) &&
+		    READ_ONCE(lane->conn.smbd.state) != BULK_SMBD_FAILED) {
 			kref_get(&lane->ref);
 			return lane;
 		}
 	}
 	return NULL;
+}
+
+/* link->mutex held: an older lane of the same user is not yet destroyed. */
+static bool lane_has_predecessor(struct bulk_lane *lane)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_lane *old;
+
+	list_for_each_entry(old, &link->going, list)
+		if (uid_eq(old->uid, lane->uid))
+			return true;
+	list_for_each_entry(old, &link->lanes, list) {
+		if (old == lane)	/* younger ones are behind it */
+			break;
+		if (uid_eq(old->uid, lane->uid))
+			return true;
+	}
+	return false;
 }
 
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user)
@@ -742,9 +761,8 @@ static int lane_offer(struct bulk_lane *lane)
 	m = bulk_ctl_alloc(link, BULK_LANE_OFFER, sizeof(*m), GFP_KERNEL);
 	if (!m)
 		return -ENOMEM;
-	do
+	while (!lane->token)		/* it may be asked for again */
 		lane->token = get_random_u64();
-	while (!lane->token);
 	m->uid = cpu_to_le32(from_kuid(&init_user_ns, lane->uid));
 	m->token = cpu_to_le64(lane->token);
 	bulk_ctl_queue(link, m);
@@ -766,19 +784,18 @@ static int lane_want(struct bulk_lane *lane)
 
 void bulk_lane_work(struct bulk_lane *lane)
 {
-	struct bulk_lane *old;
 	int err = 0;
 
 	lockdep_assert_held(&lane->link->mutex);
 	/* its predecessor may still be able to reach memory */
-	list_for_each_entry(old, &lane->link->going, list)
-		if (uid_eq(old->uid, lane->uid))
-			return;
+	if (lane_has_predecessor(lane))
+		return;
 	switch (lane->state) {
 	case BULK_LANE_NEW:
 		err = lane->link->active ? lane_want(lane) : lane_offer(lane);
 		if (!err)
 			lane->state = BULK_LANE_ASKED;
+		lane->since = jiffies;
 		break;
 	case BULK_LANE_OFFERED:
 		lane->state = BULK_LANE_CONNECTING;
@@ -795,6 +812,23 @@ void bulk_lane_work(struct bulk_lane *lane)
 	}
 	if (err)
 		bulk_smbd_fail(&lane->conn.smbd, err);
+}
+
+/**
+ * bulk_lane_wanted - the peer, which connects, asks for a lane that is here already
+ * @lane: link->mutex held
+ *
+ * Either our offer and its wish have crossed, or it lost the lane and we have not
+ * noticed yet. Both are served: a lane that is merely offered is offered again (the
+ * same token), one that is connected has a successor when it ends.
+ */
+void bulk_lane_wanted(struct bulk_lane *lane)
+{
+	lockdep_assert_held(&lane->link->mutex);
+	if (lane->state == BULK_LANE_ASKED)
+		lane_offer(lane);
+	else if (lane->state != BULK_LANE_NEW)
+		lane->wanted = true;
 }
 
 void bulk_lane_destroy(struct bulk_lane *lane)

@@ -290,7 +290,8 @@ static int ctl_recv_lane_want(struct bulk_link *link, const struct bulk_lane_wan
 		return -EPROTO;
 	lane = link_user_lane(link, uid);
 	if (lane) {
-		bulk_lane_work(lane);	/* offers it */
+		bulk_lane_wanted(lane);
+		bulk_lane_work(lane);	/* offers a new one */
 		bulk_lane_put(lane);
 	}
 	return 0;
@@ -305,11 +306,18 @@ static int ctl_recv_lane_offer(struct bulk_link *link, const struct bulk_lane_of
 	if (!link->active || !uid_valid(uid) || !token)
 		return -EPROTO;
 	lane = link_user_lane(link, uid);
+	if (lane && lane->state >= BULK_LANE_CONNECTING && lane->conn.token != token) {
+		/* the peer has lost this one, or it would not offer another */
+		bulk_smbd_fail(&lane->conn.smbd, -ECONNRESET);
+		bulk_lane_put(lane);
+		lane = link_user_lane(link, uid);
+	}
 	if (!lane)
 		return 0;
-	if (lane->state == BULK_LANE_NEW || lane->state == BULK_LANE_ASKED) {
+	if (lane->state < BULK_LANE_CONNECTING) {
 		lane->conn.token = token;
 		lane->state = BULK_LANE_OFFERED;
+		lane->since = jiffies;
 		bulk_link_kick(link);	/* connecting needs a kernel worker */
 	}
 	bulk_lane_put(lane);
@@ -443,20 +451,22 @@ void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation)
 
 void bulk_link_fence(struct bulk_link *link, kuid_t uid)
 {
-	struct bulk_lane *lane, *old;
+	struct bulk_lane *lane;
 	bool reachable = false;
 
 	mutex_lock(&link->mutex);
-	list_for_each_entry(old, &link->going, list)
-		if (uid_eq(old->uid, uid))
-			reachable = true;	/* until link_lane_down() says so */
-	lane = bulk_lane_find(link, uid);
-	if (lane) {
+	/* until link_lane_down() says so */
+	list_for_each_entry(lane, &link->going, list)
+		if (uid_eq(lane->uid, uid))
+			reachable = true;
+	/* one that has failed can reach memory too; its successor cannot yet */
+	list_for_each_entry(lane, &link->lanes, list) {
+		if (reachable || !uid_eq(lane->uid, uid))
+			continue;
 		reachable = true;
 		pr_warn_ratelimited("%pISc does not answer a key's revocation, closing the lane of user %u\n",
 				    &link->remote, from_kuid(&init_user_ns, uid));
 		bulk_smbd_fail(&lane->conn.smbd, -ETIMEDOUT);
-		bulk_lane_put(lane);
 	}
 	mutex_unlock(&link->mutex);
 	if (!reachable)
@@ -571,10 +581,16 @@ static void link_reap_conns(struct bulk_link *link)
 static void link_lane_down(struct bulk_link *link, struct bulk_lane *lane)
 {
 	kuid_t uid = lane->uid;
+	struct bulk_lane *next;
 
 	lockdep_assert_held(&link->mutex);
 	list_move(&lane->list, &link->going);
 	lane->state = BULK_LANE_FAILED;
+	if (lane->wanted && link->state == BULK_LINK_READY) {
+		next = bulk_lane_get(link, uid, lane->user);
+		if (!IS_ERR(next))
+			bulk_lane_put(next);
+	}
 	mutex_unlock(&link->mutex);
 	bulk_lane_destroy(lane);
 	mutex_lock(&link->mutex);

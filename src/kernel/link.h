@@ -166,6 +166,8 @@ struct bulk_lane {
 	struct bulk_user	*user;
 	enum bulk_lane_state	state;		/* under link->mutex */
 	u64			token;		/* offered, one-time, 0: none */
+	unsigned long		since;		/* jiffies: asked, offered, connecting */
+	bool			wanted;		/* the peer waits for its successor */
 	struct bulk_conn	conn;
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
 
@@ -186,12 +188,16 @@ static inline spinlock_t *bulk_lane_lock(struct bulk_lane *lane)
 extern const struct bulk_smbd_ops bulk_lane_ops;
 extern const struct bulk_smbd_ops bulk_ctl_ops;
 
-/* Of @uid on @link, made if need be; a reference or ERR_PTR. link->mutex held. */
+/*
+ * Of @uid on @link, made if need be; a reference or ERR_PTR. Never one that has
+ * failed: its successor waits for its end. link->mutex held.
+ */
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user);
 struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid);
 void bulk_lane_put(struct bulk_lane *lane);
 /* link->mutex held, link READY: ask for, offer, or (worker only) connect it. */
 void bulk_lane_work(struct bulk_lane *lane);
+void bulk_lane_wanted(struct bulk_lane *lane);
 /* Post what can be posted. Takes the lane's lock. Any context. */
 void bulk_lane_pump(struct bulk_lane *lane);
 /*
