@@ -631,7 +631,8 @@ static void link_teardown(struct bulk_link *link)
 	bulk_rchan_drop_all(link);
 	mutex_unlock(&link->mutex);
 
-	cancel_delayed_work_sync(&link->retry);
+	if (cancel_delayed_work_sync(&link->retry))
+		bulk_link_put(link);
 	bulk_region_link_gone(link, INVALID_UID);
 	bulk_key_drop_all(link);
 	if (link->ctl_pd)
