@@ -209,6 +209,8 @@ static void ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 				    state == BULK_EP_CLOSED ? "close" : "down", err);
 	/* cancelled messages leave their part of the window to other endpoints */
 	bulk_link_kick(ep->rchan->link);
+	/* whoever waits for a key on its behalf need not any more */
+	wake_up_all(&ep->rchan->link->key_wait);
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
@@ -593,8 +595,10 @@ void bulk_rchan_work(struct bulk_link *link)
 		 * of the one before, and would drop the channel with it.
 		 */
 		if (rchan->state == BULK_RCHAN_NEW && rchan->nr_eps && ready &&
-		    rchan->lane->state == BULK_LANE_READY && !rchan_send_open(rchan))
+		    rchan->lane->state == BULK_LANE_READY && !rchan_send_open(rchan)) {
 			rchan->state = BULK_RCHAN_OPENING;
+			rchan->since = jiffies;
+		}
 		if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 			list_for_each_entry(ep, &rchan->eps, rchan_list)
 				ep_up(ep);
@@ -611,6 +615,21 @@ void bulk_rchan_work(struct bulk_link *link)
 		xa_erase(&link->rchans, id);
 		rchan_put(rchan);	/* endpoints keep theirs */
 	}
+}
+
+bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked, bool *waiting)
+{
+	struct bulk_rchan *rchan;
+	unsigned long id;
+
+	xa_for_each(&link->rchans, id, rchan) {
+		if (rchan->state != BULK_RCHAN_OPENING)
+			continue;
+		*waiting = true;
+		if (time_before(rchan->since, asked))
+			return true;
+	}
+	return false;
 }
 
 /* The link is over, all its lanes are gone. */

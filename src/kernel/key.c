@@ -83,6 +83,7 @@ static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_ke
 	rkey->link = link;
 	rkey->key = *key;
 	rkey->uid = uid;
+	rkey->since = jiffies;
 	rkey->state = BULK_RKEY_RESOLVING;
 	return rkey;
 }
@@ -176,6 +177,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	if (victim)
 		bulk_key_put(victim);
 	key_send_resolve(link, new, m);
+	bulk_link_kick(link);	/* which watches over the time */
 	*fresh = true;
 	return new;
 }
@@ -279,9 +281,12 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 	total = le32_to_cpu(m->total);
 	first = le32_to_cpu(m->first);
 	count = le32_to_cpu(m->count);
+	/* an unsolicited list is taken whole or not at all: nobody waits for its rest */
+	if (!req && count != total)
+		return 0;
 	rkeys = first ? NULL : kvcalloc(total, sizeof(*rkeys), GFP_KERNEL);
 	if (!first && !rkeys)
-		return 0;	/* stays unresolved; its users end with their endpoints */
+		return 0;	/* stays unresolved until bulk_key_waiting() */
 	if (!req && !first) {
 		new = rkey_alloc(link, &m->key, uid);
 		if (!new) {
@@ -346,6 +351,37 @@ void bulk_key_refused(struct bulk_link *link, u32 req)
 		rkey_pump(link);
 		bulk_key_put(rkey);
 	}
+}
+
+bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
+{
+	struct bulk_rkey *rkey, *next;
+	bool waiting = false;
+	LIST_HEAD(late);
+
+	spin_lock_bh(&link->lock);
+	if (link->resolving) {
+		list_for_each_entry_safe(rkey, next, &link->key_lru, lru) {
+			if (rkey->state != BULK_RKEY_RESOLVING)
+				continue;
+			if (time_before(rkey->since, asked)) {
+				rkey_unhash(link, rkey);
+				smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
+				list_add_tail(&rkey->lru, &late);
+			} else {
+				waiting = true;
+			}
+		}
+	}
+	spin_unlock_bh(&link->lock);
+	if (list_empty(&late))
+		return waiting;
+	rkey_pump(link);
+	list_for_each_entry_safe(rkey, next, &late, lru) {
+		list_del_init(&rkey->lru);
+		bulk_key_put(rkey);
+	}
+	return waiting;
 }
 
 static void key_send_revoked(struct bulk_link *link, u32 id, u32 generation)

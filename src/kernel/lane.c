@@ -799,6 +799,7 @@ void bulk_lane_work(struct bulk_lane *lane)
 		break;
 	case BULK_LANE_OFFERED:
 		lane->state = BULK_LANE_CONNECTING;
+		lane->since = jiffies;
 		err = bulk_cm_connect(&lane->conn);
 		break;
 	case BULK_LANE_CONNECTING:

@@ -19,6 +19,9 @@
  * A host's link to itself is two structures: the connecting one, on which
  * endpoints are opened, and the accepted half.
  *
+ * Whatever is asked of a peer has a time to be answered in (link_answer_time()),
+ * which the worker looks at every LINK_WATCH while something is asked.
+ *
  * Death: state FAILED, by whoever notices; the worker tears down: control lane,
  * data lanes (which fences the peer's access to memory), endpoints, inbound
  * channels, keys; then the link leaves its device's list.
@@ -29,6 +32,7 @@
 
 #define LINK_PATIENCE	(20 * HZ)	/* for a peer that says "retry" */
 #define LINK_RETRY	(HZ / 4)
+#define LINK_WATCH	(5 * HZ)
 
 static DECLARE_WAIT_QUEUE_HEAD(links_gone);
 
@@ -234,7 +238,9 @@ static void ctl_ready(struct bulk_smbd *smbd)
 	mutex_lock(&link->mutex);
 	if (link->state == BULK_LINK_CONNECTING && link->ctl == conn) {
 		link_set_state(link, BULK_LINK_HELLO);
+		link->hello_since = jiffies;
 		ctl_hello(link);
+		bulk_link_kick(link);
 	}
 	mutex_unlock(&link->mutex);
 }
@@ -633,6 +639,8 @@ static void link_teardown(struct bulk_link *link)
 
 	if (cancel_delayed_work_sync(&link->retry))
 		bulk_link_put(link);
+	if (cancel_delayed_work_sync(&link->watch))
+		bulk_link_put(link);
 	bulk_region_link_gone(link, INVALID_UID);
 	bulk_key_drop_all(link);
 	if (link->ctl_pd)
@@ -645,6 +653,53 @@ static void link_teardown(struct bulk_link *link)
 	bulk_dev_verbs_put(link->dev);
 	wake_up_all(&links_gone);
 	bulk_link_put(link);	/* the list's */
+}
+
+static void link_watch(struct work_struct *work)
+{
+	struct bulk_link *link = container_of(work, struct bulk_link, watch.work);
+
+	bulk_link_kick(link);
+	bulk_link_put(link);
+}
+
+/*
+ * A peer needs time to answer: to register memory, or to notice that a lane we want
+ * again is gone, which its keepalive does in three periods at worst.
+ */
+static unsigned long link_answer_time(void)
+{
+	return (30 + 3 * bulk_keepalive) * HZ;
+}
+
+/* The worker: give up what has not been answered in time. */
+static void link_check_answers(struct bulk_link *link)
+{
+	unsigned long asked = jiffies - link_answer_time();
+	bool waiting = link->state == BULK_LINK_HELLO;
+	struct bulk_lane *lane;
+
+	lockdep_assert_held(&link->mutex);
+	if (waiting && time_before(link->hello_since, asked))
+		bulk_smbd_fail(&link->ctl->smbd, -ETIMEDOUT);
+	list_for_each_entry(lane, &link->lanes, list) {
+		if (lane->state != BULK_LANE_ASKED && lane->state != BULK_LANE_OFFERED &&
+		    lane->state != BULK_LANE_CONNECTING)
+			continue;
+		waiting = true;
+		if (time_before(lane->since, asked))
+			bulk_smbd_fail(&lane->conn.smbd, -ETIMEDOUT);
+	}
+	/* OPEN is answered without any waiting: the peer is out of order */
+	if (bulk_rchan_waiting(link, asked, &waiting))
+		bulk_smbd_fail(&link->ctl->smbd, -ETIMEDOUT);
+	if (bulk_key_waiting(link, asked))
+		waiting = true;
+	if (!waiting)
+		return;
+	kref_get(&link->ref);
+	if (!queue_delayed_work(bulk_wq, &link->watch, LINK_WATCH))
+		bulk_link_put(link);
 }
 
 static void link_work(struct work_struct *work)
@@ -675,8 +730,10 @@ static void link_work(struct work_struct *work)
 		bulk_inbound_work(link);
 		bulk_key_work(link);
 	}
-	if (link->state != BULK_LINK_FAILED)
+	if (link->state != BULK_LINK_FAILED) {
 		bulk_rchan_work(link);
+		link_check_answers(link);
+	}
 	mutex_unlock(&link->mutex);
 out:
 	bulk_link_put(link);
@@ -718,6 +775,7 @@ static struct bulk_link *link_create(struct net *net, struct bulk_dev *dev, u8 p
 	xa_init_flags(&link->inbounds, XA_FLAGS_ALLOC1);
 	INIT_WORK(&link->work, link_work);
 	INIT_DELAYED_WORK(&link->retry, link_retry);
+	INIT_DELAYED_WORK(&link->watch, link_watch);
 	list_add_tail(&link->dev_list, &dev->links);
 	return link;
 }
@@ -850,6 +908,7 @@ struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
 				continue;
 			lane->token = 0;
 			lane->state = BULK_LANE_CONNECTING;
+			lane->since = jiffies;
 			conn = &lane->conn;
 			conn->smbd.cm_id = id;
 			id->context = conn;

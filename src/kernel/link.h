@@ -104,6 +104,7 @@ struct bulk_link {
 	unsigned int		attempts;
 	unsigned long		first_attempt;
 	bool			hello_sent;
+	unsigned long		hello_since;	/* jiffies */
 	struct list_head	lanes;		/* bulk_lane.list */
 	struct list_head	going;		/* those being destroyed */
 	struct xarray		rchans;		/* bulk_rchan, by its id */
@@ -128,6 +129,7 @@ struct bulk_link {
 
 	struct work_struct	work;
 	struct delayed_work	retry;
+	struct delayed_work	watch;		/* for answers */
 };
 
 void bulk_link_kick(struct bulk_link *link);	/* queue its worker; any context */
@@ -231,6 +233,7 @@ struct bulk_rchan {
 	/* under link->mutex */
 	enum bulk_rchan_state	state;
 	int			err;
+	unsigned long		since;		/* jiffies: OPEN was sent */
 	bool			opened;		/* the target knows it: CLOSED is due */
 	struct list_head	eps;		/* bulk_ep.rchan_list */
 	unsigned int		nr_eps;
@@ -279,6 +282,8 @@ void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit);
 void bulk_rchan_closed(struct bulk_link *link, u32 id, int err);
 void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit);
 void bulk_rchan_work(struct bulk_link *link);
+/* Has an OPEN sent before @asked no answer yet? *waiting: has any? */
+bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked, bool *waiting);
 void bulk_rchan_drop_all(struct bulk_link *link);
 /* No further command; what is not under way ends with @err; EV_EP_DOWN follows
  * when all have ended. link->mutex held.
@@ -424,6 +429,7 @@ struct bulk_rkey {
 	struct bulk_key		key;
 	kuid_t			uid;
 	u32			req;
+	unsigned long		since;		/* jiffies: KEY_RESOLVE was sent */
 	int			state;		/* enum bulk_rkey_state */
 	bool			quiet;		/* KEY_REVOKED is due when posted is 0 */
 	atomic_t		posted;
@@ -454,6 +460,11 @@ void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation);
 /* Their KEY_RESOLVE. */
 int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *msg);
 void bulk_key_work(struct bulk_link *link);	/* worker: KEY_REVOKEDs */
+/*
+ * Worker: gives up KEY_RESOLVEs sent before @asked, as if they had been refused.
+ * True if there are others without an answer.
+ */
+bool bulk_key_waiting(struct bulk_link *link, unsigned long asked);
 void bulk_key_drop_all(struct bulk_link *link);
 
 #endif /* _RDMA_BULK_LINK_H */
