@@ -483,11 +483,31 @@ void bulk_ep_close_all(struct bulk_channel *ch)
 
 /* ------------------------------------------------------- remote channels' messages */
 
+/* @answer: to an OPENED that nobody waits for */
+static int send_closed(struct bulk_link *link, u32 target, u64 last, bool answer)
+{
+	struct bulk_ctl_msg *msg;
+	struct bulk_closed *m = bulk_ctl_alloc(link, BULK_CLOSED, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->id = cpu_to_le32(target);
+	m->last = cpu_to_le64(last);
+	if (answer) {
+		msg = container_of((void *)m, struct bulk_ctl_msg, data);
+		msg->weight = struct_size(msg, data, msg->len);
+	}
+	bulk_ctl_queue(link, m);
+	return 0;
+}
+
 void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 {
 	struct bulk_ep *ep;
 
 	lockdep_assert_held(&rchan->link->mutex);
+	if (rchan->state == BULK_RCHAN_OPENING)
+		rchan->lane->opens--;
 	if (rchan->state != BULK_RCHAN_DEAD) {
 		rchan->state = BULK_RCHAN_DEAD;
 		rchan->err = err ?: -ECONNRESET;
@@ -501,12 +521,17 @@ void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
 {
 	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
 
-	if (!rchan || rchan->state != BULK_RCHAN_OPENING)
+	if (!rchan || rchan->state == BULK_RCHAN_DEAD) {	/* its lane has failed meanwhile */
+		send_closed(link, target, 0, true);
+		return;
+	}
+	if (rchan->state != BULK_RCHAN_OPENING)
 		return;
 	spin_lock_bh(bulk_lane_lock(rchan->lane));
 	rchan->target = target;
 	rchan->limit = limit;
 	spin_unlock_bh(bulk_lane_lock(rchan->lane));
+	rchan->lane->opens--;
 	rchan->opened = true;
 	rchan->state = BULK_RCHAN_OPEN;
 	bulk_link_kick(link);
@@ -565,18 +590,6 @@ static int rchan_send_open(struct bulk_rchan *rchan)
 	return 0;
 }
 
-static int rchan_send_closed(struct bulk_rchan *rchan)
-{
-	struct bulk_closed *m = bulk_ctl_alloc(rchan->link, BULK_CLOSED, sizeof(*m), GFP_KERNEL);
-
-	if (!m)
-		return -ENOMEM;
-	m->id = cpu_to_le32(rchan->target);
-	m->last = cpu_to_le64(rchan->last_seq);
-	bulk_ctl_queue(rchan->link, m);
-	return 0;
-}
-
 /*
  * The link's worker: open, report, close. A remote channel without endpoints, or
  * a dead one, leaves when its host need not be told any more; one whose OPEN is
@@ -595,7 +608,9 @@ void bulk_rchan_work(struct bulk_link *link)
 		 * of the one before, and would drop the channel with it.
 		 */
 		if (rchan->state == BULK_RCHAN_NEW && rchan->nr_eps && ready &&
-		    rchan->lane->state == BULK_LANE_READY && !rchan_send_open(rchan)) {
+		    rchan->lane->state == BULK_LANE_READY &&
+		    rchan->lane->opens < BULK_OPENS_MAX && !rchan_send_open(rchan)) {
+			rchan->lane->opens++;
 			rchan->state = BULK_RCHAN_OPENING;
 			rchan->since = jiffies;
 		}
@@ -607,7 +622,7 @@ void bulk_rchan_work(struct bulk_link *link)
 		    (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD))
 			continue;
 		if (rchan->opened && rchan->lane->state != BULK_LANE_FAILED) {
-			if (!ready || rchan_send_closed(rchan))
+			if (!ready || send_closed(link, rchan->target, rchan->last_seq, false))
 				continue;
 			rchan->opened = false;
 		}

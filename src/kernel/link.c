@@ -109,6 +109,24 @@ void bulk_link_fail(struct bulk_link *link, int err)
 
 /* --------------------------------------------------------- control messages */
 
+/*
+ * What counts against the peer. Our own questions do not: there is at most one for
+ * each remote channel, inbound channel, key and region that there is.
+ */
+static bool ctl_is_answer(enum bulk_type type)
+{
+	switch (type) {
+	case BULK_OPENED:
+	case BULK_REFUSED:
+	case BULK_KEY_RESOLVED:
+	case BULK_KEY_REFUSED:
+	case BULK_KEY_REVOKED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /**
  * bulk_ctl_alloc - a control message
  * @link: the link
@@ -127,6 +145,7 @@ void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t
 		return NULL;
 	msg->link = link;
 	msg->len = len;
+	msg->weight = ctl_is_answer(type) ? struct_size(msg, data, len) : 0;
 	h = (struct bulk_hdr *)msg->data;
 	h->type = type;
 	h->length = cpu_to_le32(len);
@@ -161,7 +180,7 @@ static void ctl_pump(struct bulk_link *link)
 		msg = list_first_entry_or_null(&link->ctl_queue, struct bulk_ctl_msg, list);
 		if (msg) {
 			list_del(&msg->list);
-			link->ctl_queued--;
+			link->ctl_queued -= msg->weight;
 		}
 		spin_unlock(&link->lock);
 		if (!msg) {
@@ -173,7 +192,7 @@ static void ctl_pump(struct bulk_link *link)
 			bulk_smbd_put_wr(smbd, wr);
 			spin_lock(&link->lock);
 			list_add(&msg->list, &link->ctl_queue);
-			link->ctl_queued++;
+			link->ctl_queued += msg->weight;
 			spin_unlock(&link->lock);
 			break;
 		}
@@ -203,7 +222,8 @@ void bulk_ctl_queue(struct bulk_link *link, void *data)
 	trace_bulk_control_send(link, ((struct bulk_hdr *)data)->type, msg->len);
 	spin_lock_bh(&link->lock);
 	list_add_tail(&msg->list, &link->ctl_queue);
-	over = ++link->ctl_queued > BULK_CTL_QUEUE_MAX;
+	link->ctl_queued += msg->weight;
+	over = link->ctl_queued > BULK_CTL_QUEUE_MAX;
 	spin_unlock_bh(&link->lock);
 	if (over && READ_ONCE(link->state) == BULK_LINK_READY) {
 		pr_warn_ratelimited("%pISc does not take its control messages, closing the link\n",

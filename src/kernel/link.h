@@ -59,8 +59,10 @@ enum bulk_link_state {
 	BULK_LINK_FAILED,	/* being torn down */
 };
 
-/* Control messages a link may have queued before its peer is cut off. */
-#define BULK_CTL_QUEUE_MAX	4096
+/* Bytes of answers a link may have queued before its peer, which asks, is cut off. */
+#define BULK_CTL_QUEUE_MAX	(16u << 20)
+/* OPENs without an answer at a time, per lane (that is, user). */
+#define BULK_OPENS_MAX		64
 /* KEY_RESOLVEs without an answer at a time. */
 #define BULK_RESOLVES_MAX	64
 #define BULK_KEYS_MAX		16384	/* key cache of a link */
@@ -73,6 +75,7 @@ struct bulk_ctl_msg {
 	struct bulk_link	*link;
 	dma_addr_t		dma;
 	u32			len;
+	u32			weight;		/* in link->ctl_queued: of an answer */
 	u8			data[] __aligned(8);
 };
 
@@ -114,7 +117,7 @@ struct bulk_link {
 
 	spinlock_t		lock;
 	struct list_head	ctl_queue;	/* bulk_ctl_msg */
-	unsigned int		ctl_queued;
+	unsigned int		ctl_queued;	/* bytes of answers in it */
 	struct xarray		inbounds;	/* bulk_inbound, by its id; RCU readers */
 	struct list_head	dirty;		/* bulk_inbound.dirty_list */
 	DECLARE_HASHTABLE(keys, 8);		/* bulk_rkey.node */
@@ -170,6 +173,7 @@ struct bulk_lane {
 	u64			token;		/* offered, one-time, 0: none */
 	unsigned long		since;		/* jiffies: asked, offered, connecting */
 	bool			wanted;		/* the peer waits for its successor */
+	unsigned int		opens;		/* OPENs without an answer; link->mutex */
 	struct bulk_conn	conn;
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
 
