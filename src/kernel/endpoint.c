@@ -869,6 +869,8 @@ void bulk_inbound_work(struct bulk_link *link)
 				closed->id = cpu_to_le32(in->opener);
 				in->told_dead = true;
 				bulk_ctl_queue(link, closed);
+			} else {	/* the link's end tells them too */
+				bulk_smbd_fail(&link->ctl->smbd, -ENOMEM);
 			}
 		} else if (!dead && in->announced != in->limit) {
 			window = bulk_ctl_alloc(link, BULK_WINDOW, sizeof(*window), GFP_KERNEL);
@@ -879,6 +881,8 @@ void bulk_inbound_work(struct bulk_link *link)
 				spin_unlock_bh(&in->ch->lock);
 				window->limit = cpu_to_le32(in->announced);
 				bulk_ctl_queue(link, window);
+			} else {
+				bulk_smbd_fail(&link->ctl->smbd, -ENOMEM);
 			}
 		}
 		inbound_put(in);
