@@ -429,7 +429,8 @@ struct bulk_channel {
 	atomic_t		puts;		/* outstanding, for FENCE_ALL */
 	unsigned long		key_window;	/* jiffies: refused keys are counted from */
 	u32			key_refused;
-	bool			starved;	/* some endpoint was told -EAGAIN */
+	bool			starved;	/* who was refused waits for a command's end */
+	struct work_struct	wake_work;
 	struct bulk_counters	stats;
 	unsigned long		kernel_bytes;
 	struct list_head	all_list;	/* every channel, for the sums */
@@ -446,6 +447,8 @@ int bulk_channel_mmap(struct bulk_channel *ch, struct vm_area_struct *vma);
 __poll_t bulk_channel_poll(struct bulk_channel *ch, struct file *file, poll_table *wait);
 void bulk_channel_stats(struct bulk_channel *ch, struct rdma_bulk_stats *stats);
 void bulk_channel_put(struct bulk_channel *ch);	/* any context */
+/* A command has ended: tell the endpoints that wait for that. Any context. */
+void bulk_channel_wake(struct bulk_channel *ch);
 /* Owner died or file closed: once, asynchronous. */
 void bulk_channel_kill(struct bulk_channel *ch);
 /* RDMA device is going: event, endpoints down, DMA mappings of slots undone. */
@@ -666,6 +669,8 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open);
 int bulk_ep_close(struct bulk_channel *ch, u32 handle);
 /* All endpoints of a dying channel, all inbounds. Process context. */
 void bulk_ep_close_all(struct bulk_channel *ch);
+/* A command of the channel has ended: whoever was refused may try again. */
+void bulk_ep_wake_all(struct bulk_channel *ch);
 /* ch->lock held: write EV_EP_* events that found no room before. */
 void bulk_ep_flush_events(struct bulk_channel *ch);
 /* ch->lock held: slots have come free, grant windows to who wants some. */

@@ -470,6 +470,34 @@ void bulk_channel_put(struct bulk_channel *ch)
 		queue_work(bulk_wq, &ch->free_work);
 }
 
+/* More endpoints than these are not looked at in a completion. */
+#define BULK_WAKE_INLINE	64
+
+static void bulk_channel_wake_work(struct work_struct *work)
+{
+	struct bulk_channel *ch = container_of(work, struct bulk_channel, wake_work);
+
+	bulk_ep_wake_all(ch);
+	bulk_channel_put(ch);
+}
+
+/**
+ * bulk_channel_wake - a command has ended, for which refused ones have waited
+ * @ch: channel
+ *
+ * Context: any, no locks held.
+ */
+void bulk_channel_wake(struct bulk_channel *ch)
+{
+	if (READ_ONCE(ch->nr_eps) <= BULK_WAKE_INLINE) {
+		bulk_ep_wake_all(ch);
+		return;
+	}
+	refcount_inc(&ch->refs);
+	if (!queue_work(bulk_wq, &ch->wake_work))
+		bulk_channel_put(ch);
+}
+
 static void bulk_channel_kill_work(struct work_struct *work)
 {
 	struct bulk_channel *ch = container_of(work, struct bulk_channel, kill_work);
@@ -573,6 +601,7 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	atomic_set(&ch->puts, 0);
 	ch->event_delay = BULK_EVENT_DELAY;
 	INIT_DELAYED_WORK(&ch->event_work, bulk_channel_event_work);
+	INIT_WORK(&ch->wake_work, bulk_channel_wake_work);
 	INIT_WORK(&ch->kill_work, bulk_channel_kill_work);
 	INIT_WORK(&ch->free_work, bulk_channel_free_work);
 

@@ -158,7 +158,10 @@ void bulk_ep_event(struct bulk_ep *ep, u8 bits)
 	struct bulk_channel *ch = ep->ch;
 
 	spin_lock_bh(&ch->lock);
-	if (READ_ONCE(ep->state) != BULK_EP_CLOSED) {
+	/* nothing follows DOWN, which comes after the state */
+	if (READ_ONCE(ep->state) == BULK_EP_DOWN)
+		bits &= ~BULK_EPEV_WRITABLE;
+	if (bits && READ_ONCE(ep->state) != BULK_EP_CLOSED) {
 		ep->events |= bits;
 		if (!list_empty(&ep->event_list) || !ep_report(ep)) {
 			if (list_empty(&ep->event_list)) {
@@ -232,6 +235,28 @@ static void ep_up(struct bulk_ep *ep)
 	}
 }
 
+/*
+ * Tell an endpoint whose command was refused, if a new try may succeed. @window: of
+ * those refused for want of a window, too.
+ */
+static void ep_writable(struct bulk_ep *ep, bool window)
+{
+	struct bulk_rchan *rchan = ep->rchan;
+	spinlock_t *lock = bulk_lane_lock(rchan->lane);
+	u8 ready = BULK_STARVED_BUSY;
+
+	if (!READ_ONCE(ep->starved))
+		return;
+	spin_lock_bh(lock);
+	if (window && (s32)(rchan->limit - rchan->sent) > 0)
+		ready |= BULK_STARVED_WINDOW;
+	ready = ep->state == BULK_EP_UP ? ready & ep->starved : 0;
+	ep->starved &= ~ready;
+	spin_unlock_bh(lock);
+	if (ready)
+		bulk_ep_event(ep, BULK_EPEV_WRITABLE);
+}
+
 void bulk_ep_wake_all(struct bulk_channel *ch)
 {
 	unsigned long handle;
@@ -239,19 +264,10 @@ void bulk_ep_wake_all(struct bulk_channel *ch)
 
 	rcu_read_lock();
 	xa_for_each(&ch->eps, handle, ep) {
-		spinlock_t *lock;
-		bool starved;
-
+		/* RCU keeps the endpoint, not what it refers to */
 		if (!kref_get_unless_zero(&ep->ref))
 			continue;
-		/* not before: RCU keeps the endpoint, not what it refers to */
-		lock = bulk_lane_lock(ep->rchan->lane);
-		spin_lock_bh(lock);
-		starved = ep->starved;
-		ep->starved = false;
-		spin_unlock_bh(lock);
-		if (starved)
-			bulk_ep_event(ep, BULK_EPEV_WRITABLE);
+		ep_writable(ep, false);
 		bulk_ep_put(ep);
 	}
 	rcu_read_unlock();
@@ -548,20 +564,11 @@ void bulk_rchan_closed(struct bulk_link *link, u32 id, int err)
 /* Tell endpoints that were refused. */
 static void rchan_writable(struct bulk_rchan *rchan)
 {
-	struct bulk_lane *lane = rchan->lane;
 	struct bulk_ep *ep;
 
 	lockdep_assert_held(&rchan->link->mutex);
-	list_for_each_entry(ep, &rchan->eps, rchan_list) {
-		bool starved;
-
-		spin_lock_bh(bulk_lane_lock(lane));
-		starved = ep->starved;
-		ep->starved = false;
-		spin_unlock_bh(bulk_lane_lock(lane));
-		if (starved)
-			bulk_ep_event(ep, BULK_EPEV_WRITABLE);
-	}
+	list_for_each_entry(ep, &rchan->eps, rchan_list)
+		ep_writable(ep, true);
 }
 
 void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)

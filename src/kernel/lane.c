@@ -126,6 +126,7 @@ void bulk_op_finish(struct bulk_op *op)
 		.slot		= op->slot,
 		.length		= op->length,
 	};
+	bool starved;
 
 	if (op->region)
 		bulk_region_unuse(op->region);
@@ -146,12 +147,12 @@ void bulk_op_finish(struct bulk_op *op)
 	if (op->slot != RDMA_BULK_NO_SLOT)
 		clear_bit(op->slot, ch->tx_busy);
 	bulk_channel_event(ch, &ev, true);
+	starved = ch->starved;
+	ch->starved = false;
 	spin_unlock_bh(&ch->lock);
 
-	if (READ_ONCE(ch->starved)) {
-		WRITE_ONCE(ch->starved, false);
-		bulk_ep_wake_all(ch);
-	}
+	if (starved)
+		bulk_channel_wake(ch);
 	if (atomic_dec_and_test(&ep->pending))
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
 	kmem_cache_free(bulk_op_cache, op);

@@ -303,6 +303,10 @@ enum bulk_ep_state {
 	BULK_EP_CLOSED,		/* by its process */
 };
 
+/* why a command was refused with -EAGAIN */
+#define BULK_STARVED_WINDOW	0x1	/* until BULK_WINDOW comes */
+#define BULK_STARVED_BUSY	0x2	/* until something else has ended */
+
 #define BULK_EPEV_UP		0x1
 #define BULK_EPEV_DOWN		0x2
 #define BULK_EPEV_WRITABLE	0x4
@@ -320,7 +324,7 @@ struct bulk_ep {
 	struct list_head	rchan_list;	/* under link->mutex */
 	/* under the lane's lock */
 	u8			state;		/* enum bulk_ep_state */
-	bool			starved;	/* told -EAGAIN: owes it a WRITABLE */
+	u8			starved;	/* BULK_STARVED_*: refused, WRITABLE is due */
 	int			err;
 	atomic_t		pending;	/* commands, and 1 until it goes down */
 	struct list_head	fifo;		/* bulk_op.fifo: not fully posted */
@@ -336,8 +340,6 @@ struct bulk_ep {
 void bulk_ep_put(struct bulk_ep *ep);
 /* By handle, with a reference. Any context. */
 struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle);
-/* A command of the channel has ended: whoever was refused may try again. */
-void bulk_ep_wake_all(struct bulk_channel *ch);
 /* Report BULK_EPEV_* bits. Takes ch->lock. */
 void bulk_ep_event(struct bulk_ep *ep, u8 bits);
 

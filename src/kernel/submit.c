@@ -360,6 +360,15 @@ static void pieces_rest(struct bulk_op *op, u64 done)
 
 /* ------------------------------------------------------------------- acceptance */
 
+/*
+ * What becomes -EAGAIN, by what the endpoint then waits for: EAGAIN_WINDOW has noted
+ * that already; EAGAIN_BUSY is over when a command of the channel has ended (or the
+ * process has read its events).
+ */
+#define EAGAIN_WINDOW	ENOBUFS
+#define EAGAIN_BUSY	EUSERS
+
+/* lane's lock held */
 static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
 	struct bulk_rchan *rchan = ep->rchan;
@@ -374,10 +383,13 @@ static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 	default:
 		return -ENOENT;
 	}
-	if (cmd->op == RDMA_BULK_OP_SEND && (s32)(rchan->limit - rchan->sent) <= 0)
-		return -EAGAIN;
+	if (cmd->op == RDMA_BULK_OP_SEND && (s32)(rchan->limit - rchan->sent) <= 0) {
+		/* under the lock that a new window takes: it will be seen */
+		ep->starved |= BULK_STARVED_WINDOW;
+		return -EAGAIN_WINDOW;
+	}
 	if (cmd->flags & RDMA_BULK_CMD_FENCE_ALL && atomic_read(&ep->ch->puts) > ep->puts)
-		return -EAGAIN;
+		return -EAGAIN_BUSY;
 	return 0;
 }
 
@@ -393,7 +405,7 @@ static int accept_place(struct bulk_channel *ch, struct bulk_op *op)
 	else if (op->slot != RDMA_BULK_NO_SLOT && test_bit(op->slot, ch->tx_busy))
 		err = -EBUSY;
 	else if (!bulk_channel_reserve(ch))
-		err = -EAGAIN;
+		err = -EAGAIN_BUSY;
 	else if (op->slot != RDMA_BULK_NO_SLOT)
 		set_bit(op->slot, ch->tx_busy);
 	spin_unlock_bh(&ch->lock);
@@ -449,13 +461,27 @@ static int accept_op(struct bulk_ep *ep, struct bulk_op *op,
 	return 0;
 }
 
-static void submit_starved(struct bulk_ep *ep)
+/*
+ * The endpoint is to be told when it may try again. First it says so, then it is
+ * made sure that somebody looks: the end of a command, or else the link's worker.
+ */
+static void submit_starved(struct bulk_ep *ep, bool busy)
 {
+	struct bulk_channel *ch = ep->ch;
+	bool waits = false;
+
 	spin_lock_bh(bulk_lane_lock(ep->rchan->lane));
-	ep->starved = true;
+	ep->starved |= BULK_STARVED_BUSY;
 	spin_unlock_bh(bulk_lane_lock(ep->rchan->lane));
-	WRITE_ONCE(ep->ch->starved, true);
-	bulk_link_kick(ep->rchan->link);
+	if (busy) {
+		spin_lock_bh(&ch->lock);
+		waits = ch->commands;
+		if (waits)
+			ch->starved = true;
+		spin_unlock_bh(&ch->lock);
+	}
+	if (!waits)
+		bulk_link_kick(ep->rchan->link);
 }
 
 static struct bulk_op *op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
@@ -640,8 +666,10 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 	}
 	if (!err)
 		err = submit_op(ch, ep, cmd, nonblock);
-	if (err == -EAGAIN)
-		submit_starved(ep);
+	if (err == -EAGAIN || err == -EAGAIN_BUSY)
+		submit_starved(ep, err == -EAGAIN_BUSY);
+	if (err == -EAGAIN_BUSY || err == -EAGAIN_WINDOW)
+		err = -EAGAIN;
 	bulk_ep_put(ep);
 	return err;
 }
