@@ -122,13 +122,14 @@ static void key_send_resolve(struct bulk_link *link, struct bulk_rkey *rkey,
  * @link: link to the host that owns it
  * @key: as the process gave it
  * @uid: the process's user
+ * @ask: send KEY_RESOLVE if it is not there
  * @fresh: out: KEY_RESOLVE had to be sent
  *
  * Return: a reference, or ERR_PTR: -ENOMEM; -EAGAIN if too many are being
- * resolved. Process context.
+ * resolved; -EKEYREJECTED if it is not there and @ask is false. Process context.
  */
 struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *key,
-			       kuid_t uid, bool *fresh)
+			       kuid_t uid, bool ask, bool *fresh)
 {
 	struct bulk_key_resolve *m;
 	struct bulk_rkey *rkey, *new, *victim;
@@ -144,6 +145,8 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	spin_unlock_bh(&link->lock);
 	if (rkey)
 		return rkey;
+	if (!ask)
+		return ERR_PTR(-EKEYREJECTED);
 
 	new = rkey_alloc(link, key, uid);
 	m = bulk_ctl_alloc(link, BULK_KEY_RESOLVE, sizeof(*m), GFP_KERNEL);

@@ -446,11 +446,12 @@ struct bulk_rkey {
 };
 
 /*
- * The entry for @key, a reference; sends KEY_RESOLVE if it is new (*fresh).
- * ERR_PTR(-ENOMEM), -EAGAIN. Process context.
+ * The entry for @key, a reference; if there is none, makes one and sends KEY_RESOLVE
+ * (*fresh), unless not @ask. ERR_PTR(-ENOMEM), -EAGAIN, -EKEYREJECTED (not @ask).
+ * Process context.
  */
 struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *key,
-			       kuid_t uid, bool *fresh);
+			       kuid_t uid, bool ask, bool *fresh);
 void bulk_key_put(struct bulk_rkey *rkey);
 /* Check an access against a READY key: 0, -ERANGE, -EACCES. */
 int bulk_key_check(const struct bulk_rkey *rkey, u64 addr, u64 len, u32 access);

@@ -145,7 +145,7 @@ static int prepare_region(struct bulk_op *op, struct bulk_channel *ch, u32 handl
 	return 0;
 }
 
-/* A process that guesses keys is made to wait. */
+/* A process that guesses keys has no more of them asked about for a while. */
 static bool key_guesser(struct bulk_channel *ch)
 {
 	return READ_ONCE(ch->key_refused) >= KEY_REFUSALS &&
@@ -171,10 +171,8 @@ static int prepare_key(struct bulk_op *op, struct bulk_ep *ep, const u8 *raw)
 	struct bulk_key key;
 	bool fresh;
 
-	if (key_guesser(ch))
-		return -EKEYREJECTED;
 	memcpy(&key, raw, sizeof(key));
-	rkey = bulk_key_get(ep->rchan->link, &key, ch->uid, &fresh);
+	rkey = bulk_key_get(ep->rchan->link, &key, ch->uid, !key_guesser(ch), &fresh);
 	if (IS_ERR(rkey))
 		return PTR_ERR(rkey);
 	op->rkey = rkey;
@@ -538,8 +536,10 @@ static int wait_for_key(struct bulk_op *op, struct bulk_ep *ep, bool nonblock)
 	}
 	if (READ_ONCE(ep->state) != BULK_EP_UP)
 		return READ_ONCE(ep->err) ?: -ECONNRESET;
-	if (READ_ONCE(rkey->state) != BULK_RKEY_READY)
+	if (READ_ONCE(rkey->state) != BULK_RKEY_READY) {
+		bulk_key_guessed(ep->ch);
 		return -EKEYREJECTED;
+	}
 	return bulk_key_check(rkey, op->remote, op->length, access);
 }
 
