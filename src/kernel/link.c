@@ -800,10 +800,18 @@ static struct bulk_link *link_create(struct net *net, struct bulk_dev *dev, u8 p
 	return link;
 }
 
-/* dev->mutex held; a live link, no reference */
+static __be16 link_addr_port(const union bulk_addr *a)
+{
+	return a->sa.sa_family == AF_INET6 ? a->in6.sin6_port : a->in4.sin_port;
+}
+
+/*
+ * dev->mutex held; a live link, no reference. @port: one that is being connected to
+ * another port does not count, since processes choose ports.
+ */
 static struct bulk_link *link_find(struct bulk_dev *dev, struct net *net,
 				   const union bulk_addr *local,
-				   const union bulk_addr *remote, bool half)
+				   const union bulk_addr *remote, bool half, __be16 port)
 {
 	struct bulk_link *link;
 
@@ -811,6 +819,8 @@ static struct bulk_link *link_find(struct bulk_dev *dev, struct net *net,
 	list_for_each_entry(link, &dev->links, dev_list)
 		if (net_eq(link->net, net) && link->half == half &&
 		    READ_ONCE(link->state) != BULK_LINK_FAILED &&
+		    (READ_ONCE(link->state) == BULK_LINK_READY || !link->active ||
+		     link_addr_port(&link->remote) == port) &&
 		    bulk_addr_equal(&link->local, local) &&
 		    bulk_addr_equal(&link->remote, remote))
 			return link;
@@ -830,7 +840,7 @@ struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr 
 	struct bulk_link *link;
 
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, ch->net, &ch->addr, remote, false);
+	link = link_find(dev, ch->net, &ch->addr, remote, false, link_addr_port(remote));
 	if (link) {
 		bulk_link_get_ref(link);
 	} else {
@@ -870,7 +880,7 @@ struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 po
 
 	*reason = BULK_REJECT_RETRY;
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, net, local, remote, self);
+	link = link_find(dev, net, local, remote, self, htons(bulk_port));
 	if (!link) {
 		link = link_create(net, dev, port, local, remote);
 		if (IS_ERR(link)) {
@@ -919,7 +929,8 @@ struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
 
 	*reason = BULK_REJECT_TOKEN;
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, net, local, remote, bulk_addr_equal(local, remote));
+	link = link_find(dev, net, local, remote, bulk_addr_equal(local, remote),
+			 htons(bulk_port));
 	if (link) {
 		mutex_lock(&link->mutex);
 		list_for_each_entry(lane, &link->lanes, list) {
