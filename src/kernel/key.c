@@ -49,6 +49,12 @@ static void rkey_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
 		link->resolving--;
 }
 
+static void key_trace(const struct bulk_link *link, const struct bulk_key *key,
+		      const char *step)
+{
+	trace_bulk_key(link, le32_to_cpu(key->id), le32_to_cpu(key->generation), step);
+}
+
 static struct bulk_rkey *rkey_lookup(struct bulk_link *link, const struct bulk_key *key,
 				    kuid_t uid)
 {
@@ -114,6 +120,7 @@ static void key_send_resolve(struct bulk_link *link, struct bulk_rkey *rkey,
 	m->req = cpu_to_le32(rkey->req);
 	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rkey->uid));
 	m->key = rkey->key;
+	key_trace(link, &rkey->key, "resolve");
 	bulk_ctl_queue(link, m);
 }
 
@@ -325,6 +332,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 		rkey->rkeys[first + i] = le32_to_cpu(m->rkey[i]);
 	rkey->have += count;
 	if (rkey->have == total) {
+		key_trace(link, &rkey->key, "resolved");
 		if (rkey->req)
 			link->resolving--;
 		smp_store_release(&rkey->state, BULK_RKEY_READY);
@@ -351,6 +359,7 @@ void bulk_key_refused(struct bulk_link *link, u32 req)
 	}
 	spin_unlock_bh(&link->lock);
 	if (rkey) {
+		key_trace(link, &rkey->key, "refused");
 		rkey_pump(link);
 		bulk_key_put(rkey);
 	}
@@ -396,6 +405,7 @@ static void key_send_revoked(struct bulk_link *link, u32 id, u32 generation)
 		return;		/* the owner's deadline fences us */
 	m->id = cpu_to_le32(id);
 	m->generation = cpu_to_le32(generation);
+	trace_bulk_key(link, id, generation, "revoked");
 	bulk_ctl_queue(link, m);
 }
 
@@ -409,6 +419,7 @@ void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
 	struct hlist_node *next;
 	unsigned int found = 0;
 
+	trace_bulk_key(link, id, generation, "revoke");
 	spin_lock_bh(&link->lock);
 	hash_for_each_possible_safe(link->keys, rkey, next, node, id) {
 		if (le32_to_cpu(rkey->key.id) != id ||
@@ -532,6 +543,8 @@ static int resolve_one(struct bulk_link *link, struct bulk_region *region, u32 r
 	/* a KEY_REVOKE must not come in between, nor the link's end */
 	mutex_lock(&link->mutex);
 	err = link->state == BULK_LINK_READY ? bulk_region_grant(region, link) : -ECONNRESET;
+	if (!err)
+		key_trace(link, &region->key, "grant");
 	if (err == 0 || (err == 1 && req))
 		err = resolved_send(link, region, set, req);
 	mutex_unlock(&link->mutex);

@@ -59,6 +59,7 @@
 #include <linux/sched/signal.h>
 
 #include "bulk.h"
+#include "trace.h"
 
 #define BULK_PIN_BATCH		1024		/* pages */
 #define BULK_MR_PAGES		512		/* at most in one MR */
@@ -435,6 +436,7 @@ struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
 				      ERR_PTR(-EIO);
 		if (!IS_ERR(set))
 			list_add_tail_rcu(&set->list, &region->mrsets);
+		trace_bulk_region(region, "map", PTR_ERR_OR_ZERO(set));
 	}
 	mutex_unlock(&region->mutex);
 	return set;
@@ -724,6 +726,7 @@ void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation)
 	if (region && le32_to_cpu(region->key.generation) == generation)
 		grant = bulk_grant_find(region, link);
 	rcu_read_unlock();
+	trace_bulk_key(link, id, generation, "revoked");
 	if (!grant || !grant->asked) {
 		spin_unlock(&bulk_grant_lock);
 		return;
@@ -813,6 +816,7 @@ static void bulk_region_reap(struct bulk_region *region)
 	WRITE_ONCE(region->state, BULK_REGION_DEAD);
 	spin_unlock(&bulk_grant_lock);
 
+	trace_bulk_region(region, "dead", 0);
 	region->domain = NULL;
 	atomic_dec(&domain->nr_regions);
 	bulk_domain_put(domain);
@@ -836,6 +840,8 @@ static void bulk_region_ask(struct bulk_region *region)
 		list_move_tail(&grant->grantee_list, &grant->grantee->asked);
 		link = bulk_link_get_ref(grant->grantee->link);
 		spin_unlock(&bulk_grant_lock);
+		trace_bulk_key(link, le32_to_cpu(region->key.id),
+			       le32_to_cpu(region->key.generation), "revoke");
 		bulk_link_revoke(link, le32_to_cpu(region->key.id),
 				 le32_to_cpu(region->key.generation));
 		bulk_link_put(link);
@@ -856,6 +862,7 @@ static void bulk_region_fence(struct bulk_region *region)
 		list_move_tail(&grant->region_list, &region->grantees);
 		link = bulk_link_get_ref(grant->grantee->link);
 		spin_unlock(&bulk_grant_lock);
+		trace_bulk_region(region, "fence", 0);
 		bulk_link_fence(link, region->uid);
 		bulk_link_put(link);
 		cond_resched();
@@ -897,6 +904,7 @@ put:
 /* Handle gone: start to revoke. The work gives back the first reference. */
 static void bulk_region_revoke(struct bulk_region *region)
 {
+	trace_bulk_region(region, "revoke", 0);
 	spin_lock(&bulk_grant_lock);
 	WRITE_ONCE(region->state, BULK_REGION_REVOKING);
 	region->deadline = jiffies + BULK_REVOKE_TIMEOUT;
@@ -1004,6 +1012,7 @@ static int bulk_region_publish(struct bulk_region *region, struct rdma_bulk_reg 
 
 	reg->handle = region->handle;
 	memcpy(reg->key, &region->key, sizeof(reg->key));
+	trace_bulk_region(region, "register", 0);
 	err = 0;
 unlock:
 	mutex_unlock(&domain->mutex);

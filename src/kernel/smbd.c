@@ -465,6 +465,7 @@ static void smbd_keepalive(struct work_struct *work)
 		if (smbd->state != BULK_SMBD_READY || smbd->probing) {
 			err = -ETIMEDOUT;
 		} else {
+			trace_bulk_keepalive(smbd, 0);
 			smbd->probing = true;
 			smbd_maybe_grant(smbd, true);
 		}
@@ -647,6 +648,7 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 		bulk_shm_unmap_dma(&smbd->bufs, smbd->ibdev, DMA_FROM_DEVICE);
 		bulk_shm_unmap_dma(&smbd->hdrs, smbd->ibdev, DMA_TO_DEVICE);
 	}
+	trace_bulk_smbd_destroyed(smbd, smbd->err);
 	bulk_shm_free(&smbd->bufs);
 	bulk_shm_free(&smbd->hdrs);
 	kvfree(smbd->rbufs);

@@ -408,7 +408,7 @@ TRACE_EVENT(bulk_endpoint,
 
 /*
  * A step in a region's life: "register", "map" (MRs on a device), "revoke",
- * "fence", "unmap", "dead".
+ * "fence", "dead".
  */
 TRACE_EVENT(bulk_region,
 	TP_PROTO(const struct bulk_region *region, const char *step, int err),
