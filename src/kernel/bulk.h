@@ -346,7 +346,7 @@ void bulk_domain_kill(struct bulk_domain *domain);
 #define BULK_DEF_TX		4
 #define BULK_MAX_RX		512
 #define BULK_MAX_TX		256
-#define BULK_DEF_EVENTS		2048
+#define BULK_DEF_EVENTS		1024
 #define BULK_MAX_EVENTS		65536
 #define BULK_MAX_COMMANDS	512
 #define BULK_MAX_ENDPOINTS	65536
