@@ -829,6 +829,7 @@ static void bulk_region_reap(struct bulk_region *region)
  * bulk_grant_lock held, drops it between.
  */
 static void bulk_region_ask(struct bulk_region *region)
+	__must_hold(&bulk_grant_lock)
 {
 	struct bulk_grant *grant;
 	struct bulk_link *link;
@@ -852,6 +853,7 @@ static void bulk_region_ask(struct bulk_region *region)
 
 /* Likewise have the lanes destroyed of all that have not answered. */
 static void bulk_region_fence(struct bulk_region *region)
+	__must_hold(&bulk_grant_lock)
 {
 	struct bulk_grant *grant;
 	struct bulk_link *link;
