@@ -171,6 +171,8 @@ void bulk_ops_finish(struct list_head *ended)
 
 void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended)
 {
+	const struct bulk_smbd *smbd = &ep->rchan->lane->conn.smbd;
+
 	if (op && !op->todo && !op->inflight && list_empty(&op->pieces) && !op->unpinned) {
 		list_move_tail(&op->all, ended);
 		if (op->op == RDMA_BULK_OP_PUT)
@@ -179,8 +181,14 @@ void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ende
 	/* what has nothing to post ends when it is the oldest */
 	while ((op = list_first_entry_or_null(&ep->ops, struct bulk_op, all)) &&
 	       list_empty(&op->fifo) && !op->todo && !op->inflight &&
-	       list_empty(&op->pieces) && !op->unpinned)
+	       list_empty(&op->pieces) && !op->unpinned) {
+		/* a FLUSH has not succeeded if what it waited for was cut off */
+		if (!op->status && ep->state != BULK_EP_UP)
+			op->status = ep->err;
+		else if (!op->status && smbd->state == BULK_SMBD_FAILED)
+			op->status = smbd->err;
 		list_move_tail(&op->all, ended);
+	}
 }
 
 void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
