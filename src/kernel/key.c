@@ -610,9 +610,11 @@ int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *m)
  * @region: the region, in the caller's process; not told again to a link that
  *	has been told
  *
- * Process context, may sleep. An error is of no consequence: the peer will ask.
+ * Process context, may sleep. An error is of no consequence: the peer will ask. Nor
+ * is a long queue made longer, which would count against the peer.
  */
 void bulk_link_announce(struct bulk_link *link, struct bulk_region *region)
 {
-	resolve_one(link, region, 0);
+	if (READ_ONCE(link->ctl_queued) < BULK_CTL_QUEUE_MAX / 4)
+		resolve_one(link, region, 0);
 }
