@@ -685,11 +685,11 @@ static void link_watch(struct work_struct *work)
 
 /*
  * A peer needs time to answer: to register memory, or to notice that a lane we want
- * again is gone, which its keepalive does in three periods at worst.
+ * again is gone, which its keepalive does in two periods at worst.
  */
 static unsigned long link_answer_time(void)
 {
-	return (30 + 3 * bulk_keepalive) * HZ;
+	return (30 + 2 * bulk_keepalive) * HZ;
 }
 
 /* The worker: give up what has not been answered in time. */

@@ -448,10 +448,16 @@ static void smbd_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 
 /* ---------------------------------------------------------------- keepalive */
 
+/*
+ * After a period of silence the peer is asked for a sign of life, after a second one
+ * the lane ends; one that is not READY after the first period ends at once.
+ */
+
 static void smbd_keepalive(struct work_struct *work)
 {
 	struct bulk_smbd *smbd = container_of(work, struct bulk_smbd, keepalive.work);
 	unsigned long period = bulk_keepalive * HZ;
+	long left = READ_ONCE(smbd->last_recv) + period - jiffies;
 	int err = 0;
 
 	spin_lock_bh(&smbd->lock);
@@ -461,7 +467,7 @@ static void smbd_keepalive(struct work_struct *work)
 	}
 	if (READ_ONCE(smbd->qp_error)) {
 		err = -ECONNRESET;
-	} else if (time_after_eq(jiffies, READ_ONCE(smbd->last_recv) + period)) {
+	} else if (left <= 0) {
 		if (smbd->state != BULK_SMBD_READY || smbd->probing) {
 			err = -ETIMEDOUT;
 		} else {
@@ -474,7 +480,7 @@ static void smbd_keepalive(struct work_struct *work)
 	if (err)
 		bulk_smbd_fail(smbd, err);
 	else
-		queue_delayed_work(bulk_wq, &smbd->keepalive, period);
+		queue_delayed_work(bulk_wq, &smbd->keepalive, left > 0 ? left : period);
 }
 
 /* -------------------------------------------------------------- life, death */
