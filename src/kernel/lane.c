@@ -734,6 +734,40 @@ static bool lane_has_predecessor(struct bulk_lane *lane)
 	return false;
 }
 
+static bool lane_is_idle(struct bulk_lane *lane)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_rchan *rchan;
+	struct bulk_inbound *in;
+	unsigned long id;
+
+	if (lane->state != BULK_LANE_READY)
+		return false;
+	xa_for_each(&link->rchans, id, rchan)
+		if (rchan->lane == lane)
+			return false;
+	xa_for_each(&link->inbounds, id, in)
+		if (uid_eq(in->uid, lane->uid))
+			return false;
+	return true;
+}
+
+/* Make a place for another user: end the oldest lane that nobody uses. */
+static bool lane_drop_idle(struct bulk_link *link)
+{
+	struct bulk_lane *lane;
+
+	list_for_each_entry(lane, &link->lanes, list) {
+		if (READ_ONCE(lane->conn.smbd.state) == BULK_SMBD_FAILED)
+			return true;	/* one is leaving already */
+		if (lane_is_idle(lane)) {
+			bulk_smbd_fail(&lane->conn.smbd, -ECANCELED);
+			return true;
+		}
+	}
+	return false;
+}
+
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user)
 {
 	struct bulk_lane *lane = bulk_lane_find(link, uid);
@@ -743,7 +777,7 @@ struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_
 		return lane;
 	list_for_each_entry(lane, &link->lanes, list)
 		n++;
-	if (n >= BULK_LANES_MAX)
+	if (n >= BULK_LANES_MAX && !lane_drop_idle(link))
 		return ERR_PTR(-ENOSPC);
 	lane = kzalloc(sizeof(*lane), GFP_KERNEL);
 	if (!lane)
