@@ -19,17 +19,26 @@
  *	smbd.c		SMB-Direct on one RC queue pair
  *	device.c	RDMA devices: ib_client, enumeration
  *
- * Locks, outermost first. Left column: context that may take it.
+ * Locks, outermost first; those on one line never nest.
  *
+ *	process	bf->mutex		a file becomes a domain or a channel
  *	process	ch->mutex		endpoints opened and closed, slots grown
- *	process	domain->mutex		regions come and go
  *	process	region->mutex		its MRs
+ *	process	listeners_mutex		cm.c
+ *	process	handler_mutex		of an rdma_cm id, held by its handler
+ *	process	conn->setup, bulk_devs_lock
  *	process	dev->mutex		links, users and channels of a device
  *	process	link->mutex		state, rchans, lanes, control messages
- *	any (bh) link->lock		key cache, inbound table, queues to the worker
- *	any (bh) lane->lock		everything that is posted on a lane
- *	any (bh) ch->lock		event ring, slots
- *	any (bh) smbd->lock		credits, work requests
+ *	process	lane->rw_sem		rdma_rw contexts made, against destroying
+ *	process	domain->mutex, user->reg_mutex, bulk_grant_lock, owner->lock
+ *	any (bh) smbd->lock		which is the lane's: queues, everything posted
+ *	any (bh) ch->lock		event ring, slots, windows
+ *	any (bh) link->lock		key cache, inbounds to report, control messages
+ *
+ * No id of rdma_cm is destroyed, and no queue pair drained, under link->mutex or
+ * dev->mutex: handlers and the control lane's completions take them. smbd->lock and
+ * ch->lock do not nest; link->lock is inside both. User memory is touched and pinned
+ * under none but bf->mutex.
  *
  * Control messages are handled in process context (IB_POLL_WORKQUEUE), data
  * lanes in softirq or, on software devices, a worker.
