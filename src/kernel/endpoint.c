@@ -395,9 +395,9 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	bulk_user_put(user);
 	if (err) {
 		mutex_unlock(&ch->mutex);
-		if (ep->rchan)
+		if (ep->rchan) {
 			bulk_ep_put(ep);
-		else {
+		} else {
 			bulk_channel_put(ch);
 			kfree(ep);
 		}

@@ -229,7 +229,7 @@ u32 bulk_key_at(const struct bulk_rkey *rkey, u64 addr, u64 *run)
 bool bulk_key_post(struct bulk_rkey *rkey)
 {
 	atomic_inc(&rkey->posted);
-	smp_mb__after_atomic();		/* pairs with key_kill() */
+	smp_mb__after_atomic();		/* pairs with bulk_key_revoke() */
 	if (READ_ONCE(rkey->state) == BULK_RKEY_READY)
 		return true;
 	bulk_key_posted_done(rkey);
@@ -238,7 +238,7 @@ bool bulk_key_post(struct bulk_rkey *rkey)
 
 void bulk_key_posted_done(struct bulk_rkey *rkey)
 {
-	smp_mb__before_atomic();
+	/* fully ordered; pairs with bulk_key_work() */
 	if (atomic_dec_and_test(&rkey->posted) && READ_ONCE(rkey->state) == BULK_RKEY_REVOKED)
 		bulk_link_kick(rkey->link);
 }
@@ -335,6 +335,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 		key_trace(link, &rkey->key, "resolved");
 		if (rkey->req)
 			link->resolving--;
+		/* all other fields are there; pairs with bulk_rkey_state() */
 		smp_store_release(&rkey->state, BULK_RKEY_READY);
 	}
 out:
@@ -355,7 +356,7 @@ void bulk_key_refused(struct bulk_link *link, u32 req)
 	rkey = rkey_by_req(link, req);
 	if (rkey) {
 		rkey_unhash(link, rkey);
-		smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
+		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
 	}
 	spin_unlock_bh(&link->lock);
 	if (rkey) {
@@ -378,7 +379,7 @@ bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
 				continue;
 			if (time_before(rkey->since, asked)) {
 				rkey_unhash(link, rkey);
-				smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
+				WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
 				list_add_tail(&rkey->lru, &late);
 			} else {
 				waiting = true;
@@ -474,7 +475,7 @@ void bulk_key_drop_all(struct bulk_link *link)
 	spin_lock_bh(&link->lock);
 	list_for_each_entry_safe(rkey, next, &link->key_lru, lru) {
 		rkey_unhash(link, rkey);
-		smp_store_release(&rkey->state, BULK_RKEY_REFUSED);
+		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
 		list_add_tail(&rkey->lru, &keys);
 	}
 	list_splice_tail_init(&link->revoked, &keys);

@@ -397,7 +397,7 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 /* The key of the operation at the head: may it be used? */
 static enum post_result post_key(struct bulk_op *op)
 {
-	int state = smp_load_acquire(&op->rkey->state);
+	int state = bulk_rkey_state(op->rkey);
 	int err = 0;
 
 	if (state == BULK_RKEY_RESOLVING)
@@ -655,7 +655,7 @@ static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	 * delivered to. Pairs with bulk_inbound_closed(): one sees the other.
 	 */
 	WRITE_ONCE(lane->rx_seq, seq);
-	smp_mb();
+	smp_mb();	/* pairs with bulk_inbound_closed() */
 	if (READ_ONCE(lane->link->nr_closing))
 		bulk_link_kick(lane->link);
 	return 0;

@@ -445,6 +445,12 @@ struct bulk_rkey {
 	u32			*rkeys;
 };
 
+static inline int bulk_rkey_state(const struct bulk_rkey *rkey)
+{
+	/* pairs with the store of READY in bulk_key_resolved() */
+	return smp_load_acquire(&rkey->state);
+}
+
 /*
  * The entry for @key, a reference; if there is none, makes one and sends KEY_RESOLVE
  * (*fresh), unless not @ask. ERR_PTR(-ENOMEM), -EAGAIN, -EKEYREJECTED (not @ask).

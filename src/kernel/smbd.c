@@ -437,13 +437,14 @@ static void smbd_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 		smbd_maybe_grant(smbd, false);
 	}
 	spin_unlock_bh(&smbd->lock);
-	if (err)
+	if (err) {
 		bulk_smbd_fail(smbd, err);
-	else if (state != BULK_SMBD_READY) {
+	} else if (state != BULK_SMBD_READY) {
 		trace_bulk_smbd_ready(smbd, 0);
 		smbd->ops->ready(smbd);
-	} else
+	} else {
 		smbd->ops->kick(smbd);
+	}
 }
 
 /* ---------------------------------------------------------------- keepalive */

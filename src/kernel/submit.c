@@ -178,7 +178,7 @@ static int prepare_key(struct bulk_op *op, struct bulk_ep *ep, const u8 *raw)
 	op->rkey = rkey;
 	if (fresh)
 		bulk_count(ch, key_misses, 1);
-	if (smp_load_acquire(&rkey->state) != BULK_RKEY_READY)
+	if (bulk_rkey_state(rkey) != BULK_RKEY_READY)
 		return 0;
 	return bulk_key_check(rkey, op->remote, op->length,
 			      op->op == RDMA_BULK_OP_PUT ? RDMA_BULK_ACCESS_REMOTE_WRITE :
@@ -526,11 +526,11 @@ static int wait_for_key(struct bulk_op *op, struct bulk_ep *ep, bool nonblock)
 	u32 access = op->op == RDMA_BULK_OP_PUT ? RDMA_BULK_ACCESS_REMOTE_WRITE :
 						  RDMA_BULK_ACCESS_REMOTE_READ;
 
-	if (smp_load_acquire(&rkey->state) == BULK_RKEY_RESOLVING) {
+	if (bulk_rkey_state(rkey) == BULK_RKEY_RESOLVING) {
 		if (nonblock)
 			return BULK_SUBMIT_BLOCK;
 		if (wait_event_killable(ep->rchan->link->key_wait,
-					smp_load_acquire(&rkey->state) != BULK_RKEY_RESOLVING ||
+					bulk_rkey_state(rkey) != BULK_RKEY_RESOLVING ||
 					READ_ONCE(ep->state) != BULK_EP_UP))
 			return -EINTR;
 	}
