@@ -325,6 +325,31 @@ TEST_P(Messages, closing_ends_every_command_exactly_once) {
     EXPECT_EQ(ended.count(1000 + i), 1U) << "command " << i;
 }
 
+// Endpoints between the same channels share one window: what one of them did not send is the others'.
+TEST_P(Messages, closing_an_endpoint_with_unsent_messages_leaves_the_window_to_others) {
+  for (int round = 0; round < 50; ++round) {
+    const EpHandle ep = a_.connect(b_.channel.address(), {&b_});
+    for (int i = 0; i < 64 && a_.channel.send(ep, Local::user("x"), 1, 1, a_.next_id++).ok();)
+      ++i;
+    ASSERT_TRUE(is(a_.channel.ep_close(ep), 0));
+    ASSERT_TRUE(pair_.wait([&] { return a_.channel.outstanding() == 0; }, "all commands to end"));
+  }
+  EXPECT_TRUE(pair_.still_works());
+}
+
+TEST_P(Messages, thousands_of_endpoints_to_made_up_tokens_harm_nobody) {
+  constexpr std::size_t count = 5000;
+  Address wrong = b_.channel.address();
+  for (std::size_t i = 0; i < count; ++i) {
+    wrong.set_token(b_.channel.address().token() + 1 + i);
+    ASSERT_TRUE(a_.channel.ep_open(wrong, i).ok()) << i;
+  }
+  ASSERT_TRUE(pair_.wait([&] { return a_.log.down.size() >= count; }, "all of them to come down"));
+  for (const EndpointEvent& e : a_.log.down)
+    ASSERT_TRUE(is(e.status, ECONNREFUSED)) << e.user_data;
+  EXPECT_TRUE(pair_.still_works());
+}
+
 TEST_P(Messages, a_receiver_that_goes_away_takes_the_endpoint_down) {
   auto other = Node::make(GetParam());
   const EpHandle ep = a_.connect(other->channel.address(), {other.get()});

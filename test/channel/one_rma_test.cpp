@@ -272,6 +272,18 @@ TEST_P(Rma, a_wrong_key_is_refused) {
   EXPECT_TRUE(pair_.still_works());
 }
 
+TEST_P(Rma, a_good_key_is_good_however_many_wrong_ones_were_tried) {
+  ASSERT_TRUE(is(put(Local::user(local_.data()), 8, at(0)), 0));
+  Key wrong = region_.key();
+  wrong[23] ^= std::byte{1};
+  for (int i = 0; i < 200; ++i) {
+    wrong[8] = static_cast<std::byte>(i);
+    const Remote to{reinterpret_cast<std::uintptr_t>(memory_.data()), wrong};
+    EXPECT_TRUE(is(put(Local::user(local_.data()), 8, to), EKEYREJECTED)) << i;
+    ASSERT_TRUE(is(put(Local::user(local_.data()), 8, at(0)), 0)) << "after wrong one " << i;
+  }
+}
+
 TEST_P(Rma, addresses_outside_the_region_are_refused) {
   const std::uint64_t first = reinterpret_cast<std::uintptr_t>(memory_.data());
   struct Case {
