@@ -107,11 +107,26 @@ static void ep_release(struct kref *ref)
 	kfree_rcu(ep, rcu);	/* no callback of this module's code */
 }
 
+/**
+ * bulk_ep_put - drop a reference
+ * @ep: endpoint
+ *
+ * Context: any.
+ */
 void bulk_ep_put(struct bulk_ep *ep)
 {
 	kref_put(&ep->ref, ep_release);
 }
 
+/**
+ * bulk_ep_find - look up a handle
+ * @ch: channel
+ * @handle: from a process
+ *
+ * Context: any.
+ *
+ * Return: a reference, or NULL.
+ */
 struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle)
 {
 	struct bulk_ep *ep;
@@ -153,6 +168,16 @@ static bool ep_report(struct bulk_ep *ep)
 	return true;
 }
 
+/**
+ * bulk_ep_event - report what has happened to an endpoint
+ * @ep: endpoint
+ * @bits: BULK_EPEV_*
+ *
+ * Bits that find no room in the ring stay until there is some. Nothing is reported of
+ * an endpoint that its process has closed.
+ *
+ * Context: any; takes ch->lock.
+ */
 void bulk_ep_event(struct bulk_ep *ep, u8 bits)
 {
 	struct bulk_channel *ch = ep->ch;
@@ -173,6 +198,10 @@ void bulk_ep_event(struct bulk_ep *ep, u8 bits)
 	spin_unlock_bh(&ch->lock);
 }
 
+/**
+ * bulk_ep_flush_events - write bits that found no room before
+ * @ch: channel, its lock held
+ */
 void bulk_ep_flush_events(struct bulk_channel *ch)
 {
 	struct bulk_ep *ep, *next;
@@ -257,6 +286,12 @@ static void ep_writable(struct bulk_ep *ep, bool window)
 		bulk_ep_event(ep, BULK_EPEV_WRITABLE);
 }
 
+/**
+ * bulk_ep_wake_all - a command has ended: whoever was refused may try again
+ * @ch: channel
+ *
+ * Context: any; takes lanes' locks and ch->lock.
+ */
 void bulk_ep_wake_all(struct bulk_channel *ch)
 {
 	unsigned long handle;
@@ -442,6 +477,13 @@ static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
 	bulk_ep_put(ep);	/* the table's */
 }
 
+/**
+ * bulk_ep_close - RDMA_BULK_IOC_EP_CLOSE
+ * @ch: channel
+ * @handle: the endpoint's
+ *
+ * Return: 0 or -ENOENT.
+ */
 int bulk_ep_close(struct bulk_channel *ch, u32 handle)
 {
 	struct bulk_ep *ep;
@@ -517,6 +559,14 @@ static int send_closed(struct bulk_link *link, u32 target, u64 last, bool answer
 	return 0;
 }
 
+/**
+ * bulk_rchan_down - a remote channel cannot be used any more
+ * @rchan: remote channel; link->mutex held
+ * @err: what its endpoints report; 0 for -ECONNRESET
+ *
+ * Its endpoints take no further command; what is not under way ends with the error.
+ * Each reports DOWN when its last command has ended.
+ */
 void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 {
 	struct bulk_ep *ep;
@@ -533,6 +583,15 @@ void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 	bulk_link_kick(rchan->link);
 }
 
+/**
+ * bulk_rchan_opened - OPENED has come
+ * @link: link, its mutex held
+ * @id: our number for the remote channel
+ * @target: the target's number for it
+ * @limit: first window
+ *
+ * If nobody waits for it (any more), the target is told to forget it.
+ */
 void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
 {
 	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
@@ -553,6 +612,12 @@ void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
 	bulk_link_kick(link);
 }
 
+/**
+ * bulk_rchan_closed - REFUSED, or the target's CLOSED, has come
+ * @link: link, its mutex held
+ * @id: our number for the remote channel
+ * @err: what endpoints report
+ */
 void bulk_rchan_closed(struct bulk_link *link, u32 id, int err)
 {
 	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
@@ -571,6 +636,14 @@ static void rchan_writable(struct bulk_rchan *rchan)
 		ep_writable(ep, true);
 }
 
+/**
+ * bulk_rchan_window - WINDOW has come
+ * @link: link, its mutex held
+ * @id: our number for the remote channel
+ * @limit: messages that may be sent in all
+ *
+ * A window never shrinks. Endpoints that were refused for want of one are told.
+ */
 void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
 {
 	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
@@ -597,10 +670,12 @@ static int rchan_send_open(struct bulk_rchan *rchan)
 	return 0;
 }
 
-/*
- * The link's worker: open, report, close. A remote channel without endpoints, or
- * a dead one, leaves when its host need not be told any more; one whose OPEN is
- * not answered yet waits for that.
+/**
+ * bulk_rchan_work - open, report and close remote channels
+ * @link: link, its mutex held; its worker
+ *
+ * A remote channel without endpoints, or a dead one, leaves when its host need not be
+ * told any more; one whose OPEN is not answered yet waits for that.
  */
 void bulk_rchan_work(struct bulk_link *link)
 {
@@ -639,6 +714,14 @@ void bulk_rchan_work(struct bulk_link *link)
 	}
 }
 
+/**
+ * bulk_rchan_waiting - look for OPENs without an answer
+ * @link: link, its mutex held
+ * @asked: jiffies
+ * @waiting: set if there are any
+ *
+ * Return: true if one was sent before @asked.
+ */
 bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked, bool *waiting)
 {
 	struct bulk_rchan *rchan;
@@ -654,7 +737,10 @@ bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked, bool *waiti
 	return false;
 }
 
-/* The link is over, all its lanes are gone. */
+/**
+ * bulk_rchan_drop_all - the link is over, all its lanes are gone
+ * @link: link, its mutex held
+ */
 void bulk_rchan_drop_all(struct bulk_link *link)
 {
 	struct bulk_rchan *rchan;
@@ -697,6 +783,12 @@ static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 
 	return add;
 }
 
+/**
+ * bulk_inbound_grant - slots have come free: raise windows
+ * @ch: channel, its lock held
+ *
+ * Links' workers tell the senders.
+ */
 void bulk_inbound_grant(struct bulk_channel *ch)
 {
 	u32 share = inbound_share(ch);
@@ -717,6 +809,17 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 	}
 }
 
+/**
+ * bulk_inbound_open - OPEN has come
+ * @link: link, its mutex held
+ * @m: the message, its length checked
+ *
+ * Answers OPENED or REFUSED.
+ *
+ * Context: the control lane's completions.
+ *
+ * Return: 0, or an error that closes the link.
+ */
 int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 {
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
@@ -832,6 +935,14 @@ static bool inbound_all_received(struct bulk_link *link, struct bulk_inbound *in
 	return all;
 }
 
+/**
+ * bulk_inbound_closed - the opener's CLOSED has come
+ * @link: link, its mutex held
+ * @id: our number for the inbound channel
+ * @last: sequence of its last message on the lane, which may be still to come
+ *
+ * Return: 0, or an error that closes the link.
+ */
 int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 {
 	struct bulk_inbound *in = xa_load(&link->inbounds, id);
@@ -849,6 +960,10 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 	return 0;
 }
 
+/**
+ * bulk_inbound_work - tell senders of windows and dead channels
+ * @link: link, READY, its mutex held; its worker
+ */
 void bulk_inbound_work(struct bulk_link *link)
 {
 	struct bulk_inbound *in;
@@ -915,6 +1030,17 @@ void bulk_inbound_drop_all(struct bulk_link *link, kuid_t uid)
 			inbound_drop(link, in);
 }
 
+/**
+ * bulk_inbound_message - MESSAGE has come
+ * @lane: data lane
+ * @m: its header, length checked
+ * @data: payload
+ * @len: its bytes
+ *
+ * Context: the data lane's completions.
+ *
+ * Return: 0, also if the channel is dead; or an error that closes the lane.
+ */
 int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 			 const void *data, u32 len)
 {

@@ -30,6 +30,12 @@ static u32 rkey_hash(const struct bulk_key *key)
 	return le32_to_cpu(key->id);
 }
 
+/**
+ * bulk_key_put - drop a reference
+ * @rkey: key
+ *
+ * Context: any.
+ */
 void bulk_key_put(struct bulk_rkey *rkey)
 {
 	if (refcount_dec_and_test(&rkey->ref)) {
@@ -226,6 +232,14 @@ u32 bulk_key_at(const struct bulk_rkey *rkey, u64 addr, u64 *run)
 	return rkey->rkeys[i];
 }
 
+/**
+ * bulk_key_post - a work request is about to be posted with a key
+ * @rkey: key
+ *
+ * Context: under the lane's lock.
+ *
+ * Return: false if it is dead; else bulk_key_posted_done() is due.
+ */
 bool bulk_key_post(struct bulk_rkey *rkey)
 {
 	atomic_inc(&rkey->posted);
@@ -236,6 +250,14 @@ bool bulk_key_post(struct bulk_rkey *rkey)
 	return false;
 }
 
+/**
+ * bulk_key_posted_done - a work request has ended, or was not posted
+ * @rkey: key; the caller holds its link
+ *
+ * The last one of a revoked key lets KEY_REVOKED go.
+ *
+ * Context: any.
+ */
 void bulk_key_posted_done(struct bulk_rkey *rkey)
 {
 	/* fully ordered; pairs with bulk_key_work() */
@@ -275,6 +297,13 @@ static int resolved_check(const struct bulk_key_resolved *m)
 	return 0;
 }
 
+/**
+ * bulk_key_resolved - KEY_RESOLVED has come
+ * @link: link, its mutex held
+ * @m: the message, at least as long as its head
+ *
+ * Return: 0, or an error that closes the link.
+ */
 int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 {
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
@@ -348,6 +377,11 @@ out:
 	return 0;
 }
 
+/**
+ * bulk_key_refused - KEY_REFUSED has come
+ * @link: link, its mutex held
+ * @req: of the KEY_RESOLVE
+ */
 void bulk_key_refused(struct bulk_link *link, u32 req)
 {
 	struct bulk_rkey *rkey;
@@ -366,6 +400,13 @@ void bulk_key_refused(struct bulk_link *link, u32 req)
 	}
 }
 
+/**
+ * bulk_key_waiting - give up KEY_RESOLVEs that were not answered in time
+ * @link: link, its mutex held
+ * @asked: jiffies; those sent before count as refused
+ *
+ * Return: true if others have no answer yet.
+ */
 bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
 {
 	struct bulk_rkey *rkey, *next;
@@ -410,9 +451,14 @@ static void key_send_revoked(struct bulk_link *link, u32 id, u32 generation)
 	bulk_ctl_queue(link, m);
 }
 
-/*
- * A peer takes a key back. All users' entries of it die; the answer comes when
- * nothing posted with any of them is left (bulk_key_work).
+/**
+ * bulk_key_revoke - KEY_REVOKE has come
+ * @link: link, its mutex held
+ * @id: the key's
+ * @generation: the key's
+ *
+ * All users' entries of it die; the answer goes when nothing posted with any of them is
+ * left (bulk_key_work()).
  */
 void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
 {
@@ -439,6 +485,10 @@ void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
 		key_send_revoked(link, id, generation);
 }
 
+/**
+ * bulk_key_work - answer KEY_REVOKEs
+ * @link: link, its mutex held; its worker
+ */
 void bulk_key_work(struct bulk_link *link)
 {
 	struct bulk_rkey *rkey, *other, *next;
@@ -467,6 +517,10 @@ void bulk_key_work(struct bulk_link *link)
 	}
 }
 
+/**
+ * bulk_key_drop_all - the link is over: its keys are dead
+ * @link: link, whose lanes are destroyed
+ */
 void bulk_key_drop_all(struct bulk_link *link)
 {
 	struct bulk_rkey *rkey, *next;
@@ -583,6 +637,15 @@ static void resolve_work(struct work_struct *work)
 	kfree(w);
 }
 
+/**
+ * bulk_key_resolve - KEY_RESOLVE has come
+ * @link: link, its mutex held
+ * @m: the message, its length checked
+ *
+ * A worker answers: memory may have to be registered.
+ *
+ * Return: 0, or an error that closes the link.
+ */
 int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *m)
 {
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));

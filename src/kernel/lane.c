@@ -40,6 +40,11 @@ static struct bulk_lane *smbd_lane(struct bulk_smbd *smbd)
 	return container_of(smbd, struct bulk_lane, conn.smbd);
 }
 
+/**
+ * bulk_conn_params - what a connection needs of its queue pair
+ * @conn: connection
+ * @params: filled in
+ */
 void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 {
 	if (conn->lane) {
@@ -159,6 +164,12 @@ void bulk_op_finish(struct bulk_op *op)
 	bulk_ep_put(ep);
 }
 
+/**
+ * bulk_ops_finish - finish operations that have ended
+ * @ended: bulk_op.all; emptied
+ *
+ * Context: any, no locks held.
+ */
 void bulk_ops_finish(struct list_head *ended)
 {
 	struct bulk_op *op, *next;
@@ -169,6 +180,15 @@ void bulk_ops_finish(struct list_head *ended)
 	}
 }
 
+/**
+ * bulk_ep_reap - put operations that can end onto a list
+ * @ep: endpoint, its lane's lock held
+ * @op: one that may have ended just now, or NULL
+ * @ended: for bulk_ops_finish()
+ *
+ * PUTs and GETs end as soon as nothing of them is under way; what has nothing to post
+ * (FLUSH, no bytes) ends when it is the oldest.
+ */
 void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended)
 {
 	const struct bulk_smbd *smbd = &ep->rchan->lane->conn.smbd;
@@ -191,6 +211,12 @@ void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ende
 	}
 }
 
+/**
+ * bulk_ep_cancel - cancel what is not under way
+ * @ep: endpoint, its lane's lock held
+ * @err: how it ends
+ * @ended: for bulk_ops_finish()
+ */
 void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 {
 	struct bulk_op *op, *next;
@@ -696,11 +722,24 @@ static void lane_release(struct kref *ref)
 	queue_work(bulk_wq, &lane->free_work);
 }
 
+/**
+ * bulk_lane_put - drop a reference
+ * @lane: lane
+ *
+ * Context: any.
+ */
 void bulk_lane_put(struct bulk_lane *lane)
 {
 	kref_put(&lane->ref, lane_release);
 }
 
+/**
+ * bulk_lane_find - the lane of a user
+ * @link: link, its mutex held
+ * @uid: user
+ *
+ * Return: a reference, or NULL. Never one that has failed.
+ */
 struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid)
 {
 	struct bulk_lane *lane;
@@ -768,6 +807,14 @@ static bool lane_drop_idle(struct bulk_link *link)
 	return false;
 }
 
+/**
+ * bulk_lane_get - the lane of a user, made if need be
+ * @link: link, its mutex held
+ * @uid: user
+ * @user: its PD, on which the lane takes a reference
+ *
+ * Return: a reference, or ERR_PTR: -ENOMEM, -ENOSPC.
+ */
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user)
 {
 	struct bulk_lane *lane = bulk_lane_find(link, uid);
@@ -825,6 +872,12 @@ static int lane_want(struct bulk_lane *lane)
 	return 0;
 }
 
+/**
+ * bulk_lane_work - do what is next for a lane to come up
+ * @lane: of a READY link whose mutex is held; connecting needs its worker
+ *
+ * Nothing as long as a predecessor may still be able to reach memory.
+ */
 void bulk_lane_work(struct bulk_lane *lane)
 {
 	int err = 0;
@@ -875,6 +928,13 @@ void bulk_lane_wanted(struct bulk_lane *lane)
 		lane->wanted = true;
 }
 
+/**
+ * bulk_lane_destroy - destroy a lane's queue pair
+ * @lane: failed, and on link->going; the link's worker, without link->mutex
+ *
+ * On return nothing of it can reach memory, and its operations have ended, apart from
+ * those whose memory is still being unpinned or pinned.
+ */
 void bulk_lane_destroy(struct bulk_lane *lane)
 {
 	struct bulk_rchan *rchan;

@@ -152,7 +152,14 @@ static bool key_guesser(struct bulk_channel *ch)
 	       time_before(jiffies, READ_ONCE(ch->key_window) + HZ);
 }
 
-/* An operation has ended for a wrong or dead key. Any context. */
+/**
+ * bulk_key_guessed - an operation has ended for a wrong or dead key
+ * @ch: its channel
+ *
+ * Too many of them in a second, and keys that are not known are refused unasked.
+ *
+ * Context: any; takes ch->lock.
+ */
 void bulk_key_guessed(struct bulk_channel *ch)
 {
 	spin_lock_bh(&ch->lock);
@@ -674,12 +681,20 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 	return err;
 }
 
+/**
+ * bulk_submit_init() - at module load
+ *
+ * Return: 0 or -ENOMEM.
+ */
 int bulk_submit_init(void)
 {
 	bulk_op_cache = KMEM_CACHE(bulk_op, SLAB_ACCOUNT);
 	return bulk_op_cache ? 0 : -ENOMEM;
 }
 
+/**
+ * bulk_submit_exit() - at module exit, when all channels are freed
+ */
 void bulk_submit_exit(void)
 {
 	kmem_cache_destroy(bulk_op_cache);
