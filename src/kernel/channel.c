@@ -321,6 +321,10 @@ int bulk_channel_mmap(struct bulk_channel *ch, struct vm_area_struct *vma)
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
+	/* what others write into is not to be run */
+	if (vma->vm_flags & VM_EXEC)
+		return -EACCES;
+	vm_flags_clear(vma, VM_MAYEXEC);
 	shm = bulk_channel_area(ch, (u64)vma->vm_pgoff << PAGE_SHIFT);
 	if (!shm || vma_pages(vma) != shm->npages)
 		return -EINVAL;

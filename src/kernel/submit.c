@@ -50,7 +50,6 @@ static int cmd_check(const struct rdma_bulk_cmd *cmd)
 	case RDMA_BULK_OP_FLUSH:
 		flags = RDMA_BULK_CMD_REMOTE;
 		local = false;
-		max = 0;
 		break;
 	default:
 		return -EINVAL;
@@ -61,7 +60,7 @@ static int cmd_check(const struct rdma_bulk_cmd *cmd)
 		return -EINVAL;
 	if (cmd->op != RDMA_BULK_OP_SEND && (cmd->key_region || cmd->id))
 		return -EINVAL;
-	if (!local && (cmd->local_kind || cmd->local || cmd->addr))
+	if (!local && (cmd->local_kind || cmd->local || cmd->addr || cmd->length))
 		return -EINVAL;
 	if (cmd->length > max)
 		return -EMSGSIZE;
@@ -69,6 +68,8 @@ static int cmd_check(const struct rdma_bulk_cmd *cmd)
 	case RDMA_BULK_LOCAL_USER:
 		if (cmd->local)
 			return -EINVAL;
+		if (cmd->addr + cmd->length < cmd->addr)
+			return -EFAULT;
 		break;
 	case RDMA_BULK_LOCAL_SLOT:
 		if (cmd->addr > RDMA_BULK_SLOT_PAYLOAD ||
@@ -78,12 +79,12 @@ static int cmd_check(const struct rdma_bulk_cmd *cmd)
 	case RDMA_BULK_LOCAL_REGION:
 		if (cmd->op == RDMA_BULK_OP_SEND)
 			return -EINVAL;
+		if (cmd->addr + cmd->length < cmd->addr)
+			return -ERANGE;
 		break;
 	default:
 		return -EINVAL;
 	}
-	if (cmd->local_kind != RDMA_BULK_LOCAL_SLOT && cmd->addr + cmd->length < cmd->addr)
-		return -ERANGE;
 	if (remote && cmd->remote_addr + cmd->length < cmd->remote_addr)
 		return -ERANGE;
 	return 0;
