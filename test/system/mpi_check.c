@@ -69,8 +69,8 @@ static void check(const unsigned char* buffer, size_t length, int from, unsigned
   }
 }
 
-// Around the eager limits of UCX and Open MPI, and beyond them. The last one is for the ring alone: an emulated
-// host has all day only once.
+// Around the eager limits of UCX and Open MPI, and beyond them. The last one is for the ring alone, because
+// emulated hosts are slow.
 static const size_t sizes[] = {0,    1,    7,     8,     63,    64,     1000,    4095,   8191,
                                8192, 8256, 16385, 65535, 65536, 131073, 1048576, 4194305};
 #define n_sizes ((unsigned int)(sizeof(sizes) / sizeof(sizes[0])))
