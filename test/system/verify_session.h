@@ -63,6 +63,9 @@ class Session {
   void flush();
   // Closes the endpoint; its pending operations end, with an error if `force`.
   void close_endpoint(bool force);
+  // UCX still holds receives whose sender is dead: the worker cannot be destroyed in order.
+  void note_stranded_receives() { stranded_ = true; }
+  [[nodiscard]] bool has_stranded_receives() const { return stranded_; }
 
  private:
   static void endpoint_failed(void* arg, ucp_ep_h ep, ucs_status_t status);
@@ -79,6 +82,7 @@ class Session {
   ucp_ep_h endpoint_ = nullptr;
   int event_fd_ = -1;
   unsigned flushes_ = 0;
+  bool stranded_ = false;
   std::optional<ucs_status_t> endpoint_error_;
   AmHandler am_handler_;
 };
