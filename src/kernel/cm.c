@@ -166,6 +166,10 @@ static int cm_connect_request(struct bulk_listener *listener, struct rdma_cm_id 
 				    &remote);
 		goto reject;
 	}
+	if (req.kind != BULK_CM_CONTROL && req.kind != BULK_CM_DATA) {
+		reason = BULK_REJECT_KIND;
+		goto reject;
+	}
 	dev = bulk_dev_find(id->device);
 	if (!dev)
 		goto reject;

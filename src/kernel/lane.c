@@ -651,7 +651,8 @@ static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	u64 seq, acked;
 	int err;
 
-	if (len < sizeof(struct bulk_hdr) || le32_to_cpu(m->h.length) != len || m->h.reserved)
+	if (len < sizeof(struct bulk_hdr) || le32_to_cpu(m->h.length) != len || m->h.reserved ||
+	    m->h.flags & ~(m->h.type == BULK_MESSAGE ? BULK_MESSAGE_WANT : 0))
 		return -EPROTO;
 	if (m->h.type == BULK_ACK && len == sizeof(*ack))
 		acked = le64_to_cpu(ack->ack);

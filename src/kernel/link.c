@@ -431,6 +431,7 @@ static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	int err;
 
 	if (len < sizeof(*h) || le32_to_cpu(h->length) != len || h->reserved ||
+	    h->flags & ~(h->type == BULK_CLOSED ? BULK_CLOSED_TARGET : 0) ||
 	    h->type >= ARRAY_SIZE(ctl_min_len) || !ctl_min_len[h->type] ||
 	    len < ctl_min_len[h->type] ||
 	    (len != ctl_min_len[h->type] && h->type != BULK_KEY_RESOLVED))

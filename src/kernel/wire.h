@@ -87,6 +87,7 @@ enum bulk_cm_reason {
 	BULK_REJECT_PORT	= 2,	/* source port is not a reserved one */
 	BULK_REJECT_TOKEN	= 3,	/* no such data lane was offered */
 	BULK_REJECT_NOMEM	= 4,
+	BULK_REJECT_KIND	= 5,	/* neither control nor data lane */
 };
 
 /* in a rejection */
