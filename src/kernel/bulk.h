@@ -357,7 +357,7 @@ void bulk_domain_kill(struct bulk_domain *domain);
 #define BULK_MAX_TX		256
 #define BULK_DEF_EVENTS		1024
 #define BULK_MAX_EVENTS		65536
-#define BULK_MAX_COMMANDS	512
+#define BULK_MAX_COMMANDS	448	/* with BULK_MAX_RX: fits the default ring */
 #define BULK_MAX_ENDPOINTS	65536
 
 /**
