@@ -679,6 +679,13 @@ int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *m)
  */
 void bulk_link_announce(struct bulk_link *link, struct bulk_region *region)
 {
+	struct bulk_link *half = bulk_link_half(link);
+
+	/* on a host's link to itself keys are asked for on the half that announces */
+	if (half)
+		link = half;
 	if (READ_ONCE(link->ctl_queued) < BULK_CTL_QUEUE_MAX / 4)
 		resolve_one(link, region, 0);
+	if (half)
+		bulk_link_put(half);
 }

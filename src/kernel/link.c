@@ -856,6 +856,27 @@ struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr 
 	return link;
 }
 
+/**
+ * bulk_link_half - the other end of a host's link to itself
+ * @link: any link
+ *
+ * Return: a reference on the accepted half; NULL for a link to another host.
+ */
+struct bulk_link *bulk_link_half(struct bulk_link *link)
+{
+	struct bulk_dev *dev = link->dev;
+	struct bulk_link *half;
+
+	if (link->half || !bulk_addr_equal(&link->local, &link->remote))
+		return NULL;
+	mutex_lock(&dev->mutex);
+	half = link_find(dev, link->net, &link->local, &link->remote, true, 0);
+	if (half)
+		bulk_link_get_ref(half);
+	mutex_unlock(&dev->mutex);
+	return half;
+}
+
 static struct bulk_conn *link_accept(struct bulk_link *link, struct rdma_cm_id *id)
 {
 	struct bulk_conn *conn = link_new_conn(link);

@@ -142,6 +142,8 @@ void bulk_link_net_gone(struct net *net);
 /* Queue a control message: @msg from bulk_ctl_alloc. Any context. */
 void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t gfp);
 void bulk_ctl_queue(struct bulk_link *link, void *msg);
+/* The accepted half of a host's link to itself, a reference, or NULL. Process context. */
+struct bulk_link *bulk_link_half(struct bulk_link *link);
 /* Find or start a link; a reference. Process context. */
 struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr *remote);
 
