@@ -67,7 +67,7 @@ class Agent : public Process {
   //   deregister                          with Deregister::invalidate
   //   down                                waits until the endpoint is down; answers the errno
   //   stream ADDRESS KEY BYTES            answers, then puts, gets and sends until the next line, ignoring
-  //   errors hold-file                           a forked child keeps the files open from now on, for ever
+  //   errors hold-file                           a forked child keeps the files open until the test is over
   //   exec                                answers, then becomes another program (its memory ends)
   //   die                                 kills itself (SIGKILL) without an answer
   // Meanwhile `node` makes progress.
