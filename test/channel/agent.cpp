@@ -152,6 +152,11 @@ class Server {
       return "";
     }
     if (command == "put" || command == "get") return rma(command == "put", words);
+    if (command == "tell-key") {
+      return finish(node_->run([&](std::uint64_t id) {
+        return channel.send(ep_, Local::user(region_.key().data()), sizeof(Key), 0, id, region_.handle());
+      }));
+    }
     if (command == "deregister")
       return finish(node_->domain.deregister(std::move(region_), Deregister::invalidate));
     if (command == "down") {

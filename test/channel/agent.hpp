@@ -64,6 +64,7 @@ class Agent : public Process {
   //   fill OFFSET LENGTH SEED             in the region
   //   check OFFSET LENGTH SEED            in the region
   //   put|get BYTES ADDRESS KEY SEED      to/from the remote region; get compares
+  //   tell-key                            sends a message with the region's key, naming the region
   //   deregister                          with Deregister::invalidate
   //   down                                waits until the endpoint is down; answers the errno
   //   stream ADDRESS KEY BYTES            answers, then puts, gets and sends until the next line, ignoring

@@ -326,7 +326,9 @@ TEST_F(Control, grow_gives_slots_up_to_the_limits) {
   g.rx_add = 0xffffffff;
   g.tx_add = 0xffffffff;
   ASSERT_TRUE(is(raw(channel_.get(), RDMA_BULK_IOC_GROW, &g), 0));
-  EXPECT_EQ(g.rx_first + g.rx_add, info->limits.rx_slots);
+  // fewer, where the event ring has no places for more
+  EXPECT_LE(g.rx_first + g.rx_add, info->limits.rx_slots);
+  EXPECT_GE(g.rx_first + g.rx_add, 64U);
   EXPECT_EQ(g.tx_first + g.tx_add, info->limits.tx_slots);
   g = sized<rdma_bulk_grow>();
   g.rx_add = 1;

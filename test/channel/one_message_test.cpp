@@ -183,51 +183,55 @@ TEST_P(Messages, go_both_ways_at_once) {
 
 // The receiver keeps every slot: the sender must be stopped, and nothing may be lost.
 TEST_P(Messages, wait_for_a_receiver_that_holds_its_slots) {
-  b_.log.hold = true;
+  // An event ring with places for all slots that a channel may have.
+  Pair pair(BindOptions{.device = device(), .events = 4096, .submission = GetParam()});
+  Node& a = *pair.a;
+  Node& b = *pair.b;
+  b.log.hold = true;
   std::uint16_t sent = 0;
   Status status;
   std::byte bytes[8];
   const auto push = [&] {
     for (;;) {
       fill(bytes, sent);
-      status = a_.channel.send(pair_.ab, Local::user(bytes), 8, sent, sent);
+      status = a.channel.send(pair.ab, Local::user(bytes), 8, sent, sent);
       if (!status) return;
       ++sent;
       if (sent == 5000) return;
     }
   };
-  const std::uint32_t limit = b_.channel.limits().rx_slots;
-  ASSERT_TRUE(pair_.wait(
+  const std::uint32_t limit = b.channel.limits().rx_slots;
+  ASSERT_TRUE(pair.wait(
       [&] {
         push();
-        return b_.log.held.size() == limit || sent == 5000 || (!status.ok() && !status.again());
+        return b.log.held.size() == limit || sent == 5000 || (!status.ok() && !status.again());
       },
       "the receiver to hold all slots it may have, " + std::to_string(limit)));
   EXPECT_TRUE(is(status, EAGAIN));
-  EXPECT_EQ(b_.channel.rx_total(), limit) << "the library grows what the kernel allows";
-  EXPECT_GE(b_.log.rx_low, 1U);
+  EXPECT_EQ(b.channel.rx_total(), limit) << "the library grows what the kernel allows";
+  EXPECT_GE(b.log.rx_low, 1U);
   EXPECT_LE(sent, limit + 600) << "messages beyond the receiver's slots were accepted without end";
 
   const std::uint16_t before = sent;
-  std::size_t writable = a_.log.writable.size();
-  b_.log.hold = false;
-  for (const RxSlot slot : b_.log.held)
-    EXPECT_TRUE(b_.channel.rx_return(slot));
-  EXPECT_TRUE(b_.channel.flush_returns().ok());
+  std::size_t writable = a.log.writable.size();
+  b.log.hold = false;
+  for (const RxSlot slot : b.log.held)
+    EXPECT_TRUE(b.channel.rx_return(slot));
+  EXPECT_TRUE(b.channel.flush_returns().ok());
   // Tries only when told to.
-  ASSERT_TRUE(pair_.wait(
+  ASSERT_TRUE(pair.wait(
       [&] {
-        if (a_.log.writable.size() > writable) {
-          writable = a_.log.writable.size();
+        if (a.log.writable.size() > writable) {
+          writable = a.log.writable.size();
           push();
         }
         return sent > before;
       },
       "WRITABLE, and then a message to be accepted"));
-  ASSERT_TRUE(pair_.wait([&] { return b_.log.received == sent; }, "all messages that were accepted"));
+  ASSERT_TRUE(pair.wait([&] { return b.log.received == sent; }, "all messages that were accepted"));
   for (std::uint16_t i = 0; i < sent; ++i) {
-    ASSERT_EQ(b_.log.messages[i].id, i);
-    ASSERT_TRUE(holds(b_.log.messages[i].bytes, i));
+    ASSERT_EQ(b.log.messages[i].id, i);
+    ASSERT_TRUE(holds(b.log.messages[i].bytes, i));
   }
 }
 

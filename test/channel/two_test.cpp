@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "agent.hpp"
@@ -164,6 +165,21 @@ TEST_P(TwoHosts, keys_are_checked) {
   ASSERT_TRUE(agent_->ask("deregister", &n));
   EXPECT_TRUE(is(get(there.address, key, 8), EKEYREJECTED));
   EXPECT_TRUE(agent_->ask("send 1 10 1", &n)) << "the lane has come to harm";
+}
+
+TEST_P(TwoHosts, a_key_told_with_a_message_needs_no_round_trip) {
+  Node& n = *node_;
+  Key key{};
+  const Remote there = region(4096, "rw", key);
+  ASSERT_TRUE(agent_->ask("tell-key", &n));
+  ASSERT_TRUE(wait([&] { return !n.log.messages.empty(); }, "the message with the key"));
+  EXPECT_EQ(std::memcmp(n.log.messages[0].bytes.data(), key.data(), key.size()), 0);
+  Pages here(4096);
+  EXPECT_TRUE(is(n.run([&](std::uint64_t id) {
+    return n.channel.put(to_, Local::user(here.data()), 100, {there.address, key}, id);
+  }),
+                 0));
+  EXPECT_EQ(n.channel.stats()->key_misses, 0U);
 }
 
 TEST_P(TwoHosts, a_receiver_that_holds_its_slots_stops_the_sender) {
