@@ -12,7 +12,8 @@ constexpr double iwarp_latency = 4e-6;
 constexpr double kernel_latency = 3.5e-6;  // system call and post; interrupt and event ring
 constexpr double post_overhead = 1e-6;
 constexpr double receive_overhead = 0.5e-6;
-constexpr double copy_bandwidth = 8e9;  // into a slot
+// What processors can do in messages of a slot each: two system calls or interrupts and two copies for 8 KiB.
+constexpr double message_bandwidth = 1e9;
 
 }  // namespace
 
@@ -36,9 +37,10 @@ void fill_estimates(const Estimates& estimates, Attr& attr) {
   const auto operation = (mask & field::operation) != 0 ? head.operation : abi::Operation::am_bcopy;
   const bool rma = operation >= abi::Operation::put_short && operation <= abi::Operation::get_zcopy;
 
-  // "Zero copy" messages are gathered in a slot, and UCX counts no copy for them.
+  // Processors move messages, "zero copy" ones too, while PUT and GET are the adapter's: UCX is to change to
+  // its rendezvous protocols early.
   double bandwidth = estimates.bandwidth;
-  if (operation == abi::Operation::am_zcopy) bandwidth = 1 / (1 / bandwidth + 1 / copy_bandwidth);
+  if (!rma) bandwidth = 1 / (1 / bandwidth + 1 / message_bandwidth);
   const uct_ppn_bandwidth_t shared{.dedicated = 0, .shared = bandwidth};
 
   if ((mask & field::send_pre_overhead) != 0) head.send_pre_overhead = estimates.overhead;
