@@ -407,7 +407,8 @@ void bulk_key_guessed(struct bulk_channel *ch);
 void bulk_op_finish(struct bulk_op *op);
 void bulk_piece_free(struct bulk_piece *piece);
 /* Cancel what is not under way of an endpoint; lane's lock held. Ended
- * operations go to @ended. */
+ * operations go to @ended.
+ */
 void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended);
 /* The lane's lock held: put operations that can end onto @ended. */
 void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended);

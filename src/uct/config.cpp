@@ -52,6 +52,13 @@ constinit ucs_config_field_t iface_config_table[] = {
      "the kernel, or from the process it waits for; inf never does.",
      offsetof(IfaceConfig, yield_after), UCS_CONFIG_TYPE_UINT},
 
+    {"IDLE_SLEEP", "auto",
+     "Whether a process that has polled in vain for 0.2 ms sleeps in further calls of progress,\n"
+     "until something happens but for 0.1 ms at most. Leaves the processors to those who do the\n"
+     "work, at the price of a wake-up and of slower polling of other transports. auto does it\n"
+     "on software RDMA devices, which work on the same processors.",
+     offsetof(IfaceConfig, idle_sleep), UCS_CONFIG_TYPE_ON_OFF_AUTO},
+
     {"BANDWIDTH", "auto",
      "Bandwidth to expect of the device, for choosing between transports and protocols;\n"
      "auto takes the port's speed.",

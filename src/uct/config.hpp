@@ -23,6 +23,7 @@ struct IfaceConfig {
   unsigned max_rx_slots;  // 0: as many as the kernel gives
   unsigned max_events;    // in one call of progress
   unsigned yield_after;   // calls of progress in a row that found nothing
+  int idle_sleep;         // ucs_on_off_auto_value_t
   double bandwidth;       // bytes a second, or automatic
   double latency;         // seconds, or automatic
 };

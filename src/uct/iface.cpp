@@ -3,8 +3,10 @@
 #include "uct/iface.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <new>
 
@@ -18,6 +20,11 @@ namespace bulk::uct {
 namespace {
 
 constexpr std::size_t data_alignment = 16;
+
+constexpr unsigned idle_poll_limit = 64;  // calls before a clock is looked at
+constexpr std::chrono::microseconds polling_time{200};   // in vain, before it sleeps
+constexpr std::chrono::microseconds sleeping_time{100};  // at most, in one call of progress
+constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
 
 std::uint32_t headroom_for(std::size_t user_headroom, std::size_t own) {
   return static_cast<std::uint32_t>((user_headroom + own + data_alignment - 1) / data_alignment *
@@ -34,6 +41,12 @@ std::optional<Device> find_device(const char* name) {
   const auto device = std::find_if(host->devices.begin(), host->devices.end(),
                                    [name](const Device& candidate) { return candidate.name == name; });
   return device != host->devices.end() ? std::optional(*device) : std::nullopt;
+}
+
+// Whether the host's processors do what an adapter would: such a device is on no bus.
+bool is_software_device(const std::string& name) {
+  const std::string bus = "/sys/class/infiniband/" + name.substr(0, name.find(':')) + "/device";
+  return access(bus.c_str(), F_OK) != 0;
 }
 
 }  // namespace
@@ -76,6 +89,8 @@ Iface::Iface(const Device& device, const IfaceConfig& options, std::size_t user_
       user_headroom_(user_headroom),
       max_events_(std::max(options.max_events, 1U)),
       yield_after_(options.yield_after),
+      idle_sleep_(options.idle_sleep == UCS_CONFIG_ON ||
+                  (options.idle_sleep == UCS_CONFIG_AUTO && is_software_device(device.name))),
       slot_release_{{release_slot}, this} {}
 
 ucs_status_t Iface::open(uct_md_h md, uct_worker_h worker, const uct_iface_params_t* params,
@@ -187,11 +202,26 @@ unsigned Iface::progress() {
   if (dispatch_due_) count += dispatch_pending();
   if (count != 0)
     idle_polls_ = 0;
-  else if (idle_polls_ < yield_after_)
-    ++idle_polls_;
   else
-    sched_yield();
+    idle();
   return count;
+}
+
+// Nothing happened. Who polls on and on is not to keep the processor from those it waits for; who calls now
+// and then, between other work, is not to be held up.
+void Iface::idle() {
+  if (idle_polls_ != UINT_MAX) ++idle_polls_;
+  if (idle_sleep_ && idle_polls_ >= idle_poll_limit) {
+    const auto now = std::chrono::steady_clock::now();
+    if (idle_polls_ == idle_poll_limit || now - last_idle_ > longest_pause) idle_since_ = now;
+    last_idle_ = now;
+    if (now - idle_since_ > polling_time) {
+      static_cast<void>(channel_->wait_for(sleeping_time));
+      last_idle_ = std::chrono::steady_clock::now();
+      return;
+    }
+  }
+  if (idle_polls_ >= yield_after_) sched_yield();
 }
 
 void Iface::end(const Done& done) {

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -104,6 +105,7 @@ class Iface : public abi::BaseIface {
   void fail_all(ucs_status_t why);
   unsigned report_failures();
   unsigned dispatch_pending();
+  void idle();
   static SlotHead* slot_head(std::byte* user_descriptor);
   static void release_slot(uct_recv_desc_t* self, void* descriptor);
 
@@ -113,7 +115,10 @@ class Iface : public abi::BaseIface {
   std::size_t user_headroom_;
   unsigned max_events_;
   unsigned yield_after_;
+  bool idle_sleep_;
   unsigned idle_polls_ = 0;  // calls of progress in a row that found nothing
+  std::chrono::steady_clock::time_point idle_since_;
+  std::chrono::steady_clock::time_point last_idle_;
   SlotRelease slot_release_;
   std::optional<Channel> channel_;
   OperationPool operations_;

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iostream>
@@ -351,12 +352,20 @@ class Connection {
   std::string bind(const Attack& attack, sockaddr_in from) {
     if (!attack.reserved_port) {
       from.sin_port = htons(static_cast<std::uint16_t>(20000 + ::getpid() % 10000));
-      return rdma_bind_addr(id_, reinterpret_cast<sockaddr*>(&from)) == 0 ? ""
-                                                                          : error("bind to an ordinary port");
+      for (int i = 0; i < 50; ++i) {
+        if (rdma_bind_addr(id_, reinterpret_cast<sockaddr*>(&from)) == 0) return "";
+        ::usleep(100000);
+      }
+      return error("bind to an ordinary port");
     }
-    for (std::uint16_t port = 1023; port > 600; --port) {
-      from.sin_port = htons(port);
-      if (rdma_bind_addr(id_, reinterpret_cast<sockaddr*>(&from)) == 0) return "";
+    // An address that was just added takes a moment to reach the device.
+    for (int i = 0; i < 50; ++i) {
+      for (std::uint16_t port = 1023; port > 600; --port) {
+        from.sin_port = htons(port);
+        if (rdma_bind_addr(id_, reinterpret_cast<sockaddr*>(&from)) == 0) return "";
+        if (errno != EADDRINUSE) break;
+      }
+      ::usleep(100000);
     }
     return error("bind to a reserved port");
   }
@@ -455,16 +464,53 @@ std::vector<std::string> attack_names() {
   return names;
 }
 
+// The attacker comes from an address of his own: from the host's, the link that its kernel has to the target
+// would have every attack turned away before it begins.
+class OwnAddress {
+ public:
+  explicit OwnAddress(const Device& device) : netdev_(device.netdev) {
+    std::memcpy(&address_, device.address.ip().data(), sizeof(address_));
+    address_.s_addr = htonl(ntohl(address_.s_addr) + 100);
+    present_ = change("add");
+  }
+  ~OwnAddress() {
+    if (present_) change("del");
+  }
+  OwnAddress(const OwnAddress&) = delete;
+  OwnAddress& operator=(const OwnAddress&) = delete;
+
+  bool present() const { return present_; }
+  in_addr address() const { return address_; }
+
+ private:
+  bool change(const char* what) const {
+    std::array<char, INET_ADDRSTRLEN> text{};
+    inet_ntop(AF_INET, &address_, text.data(), text.size());
+    const std::string command =
+        std::string("ip address ") + what + " " + text.data() + "/24 dev " + netdev_ + " 2>/dev/null";
+    return std::system(command.c_str()) == 0;
+  }
+
+  std::string netdev_;
+  in_addr address_{};
+  bool present_ = false;
+};
+
 int attacker_main() {
   const auto info = query();
   if (!info) {
     std::cout << "error " << info.error().text() << std::endl;
     return 1;
   }
+  const OwnAddress own(info->devices[0]);
+  if (!own.present()) {
+    std::cout << "error cannot add an address to " << info->devices[0].netdev << std::endl;
+    return 1;
+  }
   std::cout << "ready" << std::endl;
   sockaddr_in from{};
   from.sin_family = AF_INET;
-  std::memcpy(&from.sin_addr, info->devices[0].address.ip().data(), 4);
+  from.sin_addr = own.address();
   std::string name;
   std::string address;
   int port = 0;

@@ -2,7 +2,7 @@
 //
 // A hostile peer on the fabric (see attacker.hpp): each attack must end with a refusal or a disconnection,
 // and an honest pair of channels of the host goes on working. The attacker runs on BULK_PEER (by ssh), or
-// without that on this host, where the honest link to itself keeps most attacks from getting far.
+// without that on this host, from an address of his own.
 #include <gtest/gtest.h>
 
 #include <cstdio>
