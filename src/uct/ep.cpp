@@ -163,7 +163,8 @@ Fence Ep::fence_for_next() const {
 }
 
 ucs_status_t Ep::post_status() const {
-  if (failure_ != UCS_OK) return failure_;
+  // Until UCX has been told, it takes no error from a posting call: some of its handlers abort on one.
+  if (failure_ != UCS_OK) return report_ && !reported_ ? UCS_ERR_NO_RESOURCE : failure_;
   return blocked_ || waits_for_fence() ? UCS_ERR_NO_RESOURCE : UCS_OK;
 }
 

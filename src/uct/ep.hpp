@@ -88,6 +88,7 @@ class Ep : public abi::BaseEp {
   bool has_pending() const { return !pending_.empty(); }
   bool may_dispatch() const { return post_status() == UCS_OK; }
   ucs_status_t failure() const { return failure_; }
+  void set_reported() { reported_ = true; }
 
   // Ends all operations, then reports `why` to the user. Without effect on an endpoint that has failed.
   void fail(ucs_status_t why);
@@ -151,6 +152,7 @@ class Ep : public abi::BaseEp {
   bool dispatching_ = false;
   bool fence_next_ = false;
   bool report_ = false;            // closing: tell the user when drained
+  bool reported_ = false;          // the user has been told
   ucs_status_t failure_ = UCS_OK;  // of every later operation
   std::uint64_t fence_epoch_ = 0;  // of the interface, when an operation was posted last
   std::uint32_t outstanding_ = 0;  // operations that have not ended, the deferred one included

@@ -290,6 +290,7 @@ unsigned Iface::report_failures() {
   unsigned count = 0;
   while (Ep* ep = failed_.pop_front()) {
     ++count;
+    ep->set_reported();
     const ucs_status_t status = uct_iface_handle_ep_err(uct_handle(), ep->uct_handle(), ep->failure());
     if (status != UCS_OK) ucs_debug("bulk: nobody handled the failure: %s", ucs_status_string(status));
   }
