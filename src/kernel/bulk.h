@@ -657,8 +657,6 @@ void bulk_cm_unlisten(struct net *net);
 
 struct bulk_link *bulk_link_get_ref(struct bulk_link *link);
 void bulk_link_put(struct bulk_link *link);
-struct bulk_dev *bulk_link_dev(struct bulk_link *link);
-u8 bulk_link_port(struct bulk_link *link);
 /* Ask the other host to stop using a key. May fail silently if the link has. */
 void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation);
 /*

@@ -65,16 +65,6 @@ void bulk_link_put(struct bulk_link *link)
 	kref_put(&link->ref, link_release);
 }
 
-struct bulk_dev *bulk_link_dev(struct bulk_link *link)
-{
-	return link->dev;
-}
-
-u8 bulk_link_port(struct bulk_link *link)
-{
-	return link->port;
-}
-
 void bulk_link_kick(struct bulk_link *link)
 {
 	kref_get(&link->ref);
