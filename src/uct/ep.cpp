@@ -2,6 +2,7 @@
 
 #include "uct/ep.hpp"
 
+#include <cerrno>
 #include <cstring>
 #include <new>
 
@@ -14,6 +15,28 @@ namespace bulk::uct {
 namespace {
 
 constexpr unsigned dispatch_limit = 256;  // queued requests of one endpoint in one call of progress
+
+// Whether a refused command is to blame, not the endpoint: the next one may be good.
+constexpr bool is_fault_of_command(int error) {
+  switch (error) {
+    case EACCES:
+    case EAGAIN:
+    case EBUSY:
+    case EFAULT:
+    case EINVAL:
+    case EKEYREJECTED:
+    case EMSGSIZE:
+    case ENOENT:
+    case ENOMEM:
+    case ENOSPC:
+    case EOVERFLOW:
+    case EPERM:
+    case ERANGE:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::optional<std::size_t> length_if(bool given, std::size_t length) {
   return given ? std::optional(length) : std::nullopt;
@@ -213,7 +236,14 @@ ucs_status_t Ep::submit(const Command& command, Operation& operation) {
   }
   blocked_ = blocked_ || status.again();
   iface_.operations().put_back(operation);
-  return ucs_status_of(status);
+  return refused(status);
+}
+
+ucs_status_t Ep::refused(Status status) {
+  if (is_fault_of_command(status.error())) return ucs_status_of(status);
+  // The event that says so may still be in the ring, and UCX wants to hear it from progress: see post_status.
+  fail(ucs_status_of(status));
+  return UCS_ERR_NO_RESOURCE;
 }
 
 // ---- queued requests ----

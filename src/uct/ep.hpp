@@ -136,6 +136,8 @@ class Ep : public abi::BaseEp {
   ucs_status_t put_or_get_zcopy(OperationKind kind, const uct_iov_t* iov, std::size_t count,
                                 std::uint64_t remote, uct_rkey_t rkey, uct_completion_t* completion);
 
+  // What to answer when the kernel has refused a command for good.
+  ucs_status_t refused(Status status);
   void accepted(Operation& operation);
   void resume();
   void drop_deferred();

@@ -25,7 +25,7 @@ ucs_status_t Ep::launch(const Prepared& prepared, std::size_t length, Make&& mak
   }
   if (!status.again()) {
     give_up(prepared);
-    return ucs_status_of(status);
+    return refused(status);
   }
 
   blocked_ = true;

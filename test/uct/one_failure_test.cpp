@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The ends of things: peers that go, endpoints that are destroyed or cancelled with work under way.
+#include <poll.h>
+
 #include <cstring>
 
 #include "node.hpp"
@@ -35,6 +37,37 @@ TEST(Failure, OfThePeerIsReportedOnce) {
   EXPECT_EQ(uct_ep_flush(ep.get(), 0, nullptr), why);
   EXPECT_EQ(uct_ep_flush(ep.get(), UCT_FLUSH_FLAG_CANCEL, nullptr), UCS_OK);
   EXPECT_EQ(uct_iface_flush(here.iface(), 0, nullptr), UCS_OK);
+}
+
+// UCP's handlers of messages answer them, and abort on an error of the answer: whoever has not been told of a
+// failure finds an endpoint without resources. Here the kernel knows, and the event is still in the ring.
+TEST(Failure, PostingFindsNoResourcesUntilUcxIsTold) {
+  Node here;
+  auto there = std::make_unique<Node>();
+  Memory memory(here, 1 << 16);
+  Endpoint ep(here, *there);
+  ASSERT_EQ(repeat({&here, there.get()}, [&] { return uct_ep_am_short(ep.get(), 1, 0, nullptr, 0); }),
+            UCS_OK);
+  ASSERT_TRUE(wait_until({&here, there.get()}, [&] { return there->arrived.size() == 1; }));
+  ASSERT_TRUE(wait_until({&here}, [&] { return uct_iface_flush(here.iface(), 0, nullptr) == UCS_OK; }));
+  ASSERT_TRUE(wait_until({&here}, [&] { return uct_iface_event_arm(here.iface(), UCT_EVENT_RECV) == UCS_OK; }));
+  int fd = -1;
+  ASSERT_EQ(uct_iface_event_fd_get(here.iface(), &fd), UCS_OK);
+  there.reset();
+  pollfd file{fd, POLLIN, 0};
+  ASSERT_EQ(poll(&file, 1, 60'000), 1);
+
+  const uct_iov_t iov = memory.iov(0, 1 << 16);
+  Completion completion;
+  EXPECT_EQ(uct_ep_am_short(ep.get(), 1, 0, nullptr, 0), UCS_ERR_NO_RESOURCE);
+  EXPECT_EQ(uct_ep_put_short(ep.get(), memory.data(), 8, memory.address(), memory.rkey()),
+            UCS_ERR_NO_RESOURCE);
+  EXPECT_EQ(uct_ep_get_zcopy(ep.get(), &iov, 1, memory.address(), memory.rkey(), &completion),
+            UCS_ERR_NO_RESOURCE);
+  EXPECT_TRUE(here.failed.empty()) << "reported inside a posting call";
+  ASSERT_TRUE(wait_until({&here}, [&] { return here.failed.size() == 1; }));
+  EXPECT_EQ(uct_ep_am_short(ep.get(), 1, 0, nullptr, 0), here.failed.front().status);
+  EXPECT_FALSE(completion.done);
 }
 
 TEST(Failure, MayDestroyTheEndpointInItsHandler) {
