@@ -6,5 +6,6 @@
     kernel   flavours, headers, initrd      build    the project, natively, and its disk image
     qemu     one host, and N joined hosts   session  a run of hosts from boot to verdict
     klog     reading kernel logs            results  what test programs print, counted
-    check    `lab check`                    demo     `lab demo`
+    pair     a server and its client        check    `lab check`
+    demo     `lab demo`                     bench    `lab bench`, a package
 """

@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import build, check, demo, kernel, klog, rootfs, term
+from . import build, check, demo, kernel, klog, qemu, rootfs, term
+from .bench import command as bench_command
 from .paths import CACHE, LOGS, MINE, debug_kernels
 from .qemu import Machine
 from .session import Session
@@ -18,6 +19,7 @@ hosts joined by a network with a software RDMA adapter (rxe0) and rdma_bulk on e
 commands
   check [FILTER]           all tests, or those whose `program` or `program.Suite.Test` contains FILTER
   demo                     the transport bulk beside rc_verbs and tcp on two hosts, an MPI program, a table
+  bench                    bulk beside every peer: rounds of measurements, tables, plots
   run [--all] -- COMMAND   boot hosts, run COMMAND on host 1 (--all: on each), stop them
   shell                    boot hosts, give a prompt on host 1, stop them
   build                    build only
@@ -35,7 +37,7 @@ Several words after -- are one command and its arguments; one word alone is a sh
 Needs: root, Debian 12 or 13, the network for Debian's packages. Disk: 4 GB in the cache
 (/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per debug kernel. Memory: 2 GB per host.
 
-Exit status of check and demo: 0 if all passed, else 1. Of the others: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
+Exit status of check, demo and bench: 0 if all passed, else 1. Of the others: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
 lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 130 when interrupted.
 """
 
@@ -54,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     demos = commands.add_parser("demo", parents=[common], description=demo.__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     demos.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of measurements (3)")
+    bench_command.add_options(commands.add_parser("bench", parents=[common], description=bench_command.__doc__,
+                                                  formatter_class=argparse.RawDescriptionHelpFormatter))
     run = commands.add_parser("run", parents=[common], help=argparse.SUPPRESS)
     run.add_argument("--all", action="store_true", help="run the command on every host")
     run.add_argument("--user", default="root", choices=["root", "bulk"], help="as which user (root)")
@@ -298,7 +302,24 @@ def _demo(options: argparse.Namespace) -> int:
     return term.FAILED if failed else 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    if options.hosts < 2 or (options.rounds is not None and options.rounds < 1):
+        raise term.LabError("the bench takes at least two hosts and one round", term.USAGE)
+    if options.list:
+        bench_command.show_list(options)
+        return 0
+    prepared = Prepared(options)
+    session = prepared.boot()
+    try:
+        failed = bench_command.run(session, prepared.logs, qemu.accelerator(prepared.kernel), options)
+        status = verdict(session, term.FAILED if failed else 0, last=True)
+    finally:
+        session.end()
+    term.say(f"done; logs: {prepared.logs}")
+    return status
+
+
 _COMMANDS = {
-    "check": check.run, "demo": _demo, "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
+    "check": check.run, "demo": _demo, "bench": _bench, "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
     "down": _down,
 }

@@ -8,15 +8,12 @@ RDMA between virtual machines: the columns compare with each other, not with rea
 from __future__ import annotations
 
 import argparse
-import shlex
 import statistics
-import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import term
+from . import pair, term
 from .check import TESTS
 from .session import Session
 
@@ -72,12 +69,22 @@ class Contender:
         return statistics.median(self.values[test.label])
 
 
-def contenders(gid_index: int) -> list[Contender]:
+def gid_index(session: Session) -> int:
+    """The adapter's RoCE v2 GID of its IPv4 address."""
+    status, text = session.output(1, f"cd /sys/class/infiniband/{_DEVICE}/ports/1 && for i in 0 1 2 3 4 5 6 7; do "
+                                     "echo $i $(cat gids/$i) $(cat gid_attrs/types/$i 2>/dev/null); done", timeout=60)
+    for line in text.splitlines():
+        if "0000:0000:0000:0000:0000:ffff:" in line and line.endswith("RoCE v2"):
+            return int(line.split()[0])
+    raise term.LabError(f"{_DEVICE} has no RoCE v2 GID with an IPv4 address (status {status})\n{text}")
+
+
+def contenders(gid: int) -> list[Contender]:
     """rc_verbs cannot set up a connection by itself; tcp does only that for it (`:aux`)."""
     return [
         Contender("bulk", {"UCX_TLS": "bulk,self"}, ["bulk-run"]),
         Contender("rc_verbs", {"UCX_TLS": "rc_verbs,tcp:aux,self", "UCX_NET_DEVICES": f"{_DEVICE}:1,{_FABRIC}",
-                               "UCX_IB_GID_INDEX": str(gid_index)}),
+                               "UCX_IB_GID_INDEX": str(gid)}),
         Contender("tcp", {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": _FABRIC}),
     ]
 
@@ -94,8 +101,7 @@ class Demo:
 
     def run(self) -> None:
         self._info()
-        gid_index = self._gid_index()
-        who = contenders(gid_index)
+        who = contenders(gid_index(self.session))
         before = self._counters()
         self._perftest(who)
         self._counted(who, before, self._counters())
@@ -124,15 +130,6 @@ class Demo:
             start -= 1
         print("\n".join(lines[start:end]), flush=True)
 
-    def _gid_index(self) -> int:
-        """The adapter's RoCE v2 GID of its IPv4 address."""
-        status, text = self.session.output(1, f"cd /sys/class/infiniband/{_DEVICE}/ports/1 && for i in 0 1 2 3 4 5 6 7; do "
-                                              "echo $i $(cat gids/$i) $(cat gid_attrs/types/$i 2>/dev/null); done", timeout=60)
-        for line in text.splitlines():
-            if "0000:0000:0000:0000:0000:ffff:" in line and line.endswith("RoCE v2"):
-                return int(line.split()[0])
-        raise term.LabError(f"{_DEVICE} has no RoCE v2 GID with an IPv4 address (status {status})\n{text}")
-
     def _perftest(self, who: list[Contender]) -> None:
         for turn in range(1, self.rounds + 1):
             for test in TESTS_TO_RUN:
@@ -156,50 +153,14 @@ class Demo:
         if test.label in contender.failures:
             return None, ""
         self._port += 1
-        environment = ["env", "UCX_WARN_UNUSED_ENV_VARS=n", *(f"{k}={v}" for k, v in contender.environment.items())]
-        common = [*environment, *contender.wrapper, "timeout", "-k", "5", str(_LIMIT), "ucx_perftest", "-P", "0", "-p", str(self._port)]
+        prefix = [*pair.environment({"UCX_WARN_UNUSED_ENV_VARS": "n", **contender.environment}), *contender.wrapper]
+        common = [*prefix, "ucx_perftest", "-P", "0", "-p", str(self._port)]
+        client = [*common, "10.77.0.2", "-t", test.name, "-s", str(test.size), "-n", str(test.count), "-w", str(_WARM_UP), "-f", "-v"]
         log = self.logs / f"perftest-{contender.name}-{test.label.replace(' ', '-')}-{turn}"
-        client_command = [*common, "10.77.0.2", "-t", test.name, "-s", str(test.size), "-n", str(test.count), "-w", str(_WARM_UP), "-f", "-v"]
-        listening = (f"{shlex.join(common)} & server=$!; "
-                     f"while kill -0 $server 2>/dev/null; do "
-                     f"grep -qi '^ *[0-9]*: [0-9A-F]*:{self._port:04X} [0-9A-F]*:0000 0A' /proc/net/tcp /proc/net/tcp6 && break; sleep 0.1; done; "
-                     "echo LISTENING; wait $server")
-        with open(f"{log}.server", "wb") as server_log:
-            server = subprocess.Popen(self.session.ssh(2, listening), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, preexec_fn=term.die_with_parent)
-            assert server.stdout
-            ready = threading.Event()
-
-            def copy() -> None:
-                for line in server.stdout or []:
-                    server_log.write(line)
-                    server_log.flush()
-                    if line.startswith(b"LISTENING"):
-                        ready.set()
-                ready.set()
-
-            reader = threading.Thread(target=copy, daemon=True)
-            reader.start()
-            try:
-                ready.wait(30)
-                status, text = self.session.output(1, client_command, timeout=_LIMIT + 30)
-                if status != 0:  # the server would wait for the rest of its time
-                    self.session.output(2, f"pkill -f -- '-p {self._port}$'", timeout=30)
-                server.wait(_LIMIT + 30)
-            except subprocess.TimeoutExpired:
-                status, text = status or 124, text
-            finally:
-                if server.poll() is None:
-                    server.kill()
-                server.wait()
-                reader.join(5)
-        Path(f"{log}.client").write_text(text)
-        rows = [line.split(",") for line in text.splitlines() if line.strip() and line.strip()[0].isdigit() and line.count(",") == 7]
-        if status != 0 or not rows:
-            why = f"no end within {_LIMIT} s" if status in (124, 137) else f"ucx_perftest ended with status {status}"
-            said = [line for line in text.splitlines() + Path(f"{log}.server").read_text(errors="replace").splitlines()
-                    if "ERROR" in line or "WARN" in line or "Assert" in line]
-            return None, "\n".join([why, *("    " + line for line in said[:6])])
+        ended = pair.run(self.session, common, client, self._port, _LIMIT, log)
+        rows = perftest_rows(ended.client)
+        if ended.status != 0 or not rows:
+            return None, "ucx_perftest: " + ended.reason(_LIMIT)
         return float(rows[-1][3 if test.is_latency else 5]), ""
 
     def _counters(self) -> dict[str, int] | None:
@@ -239,6 +200,11 @@ class Demo:
             term.say(f"MPI: {good} checks passed, {time.monotonic() - started:.0f} s")
         else:
             self._fail(f"MPI (status {status})", "\n".join("    " + line for line in lines[-20:]))
+
+
+def perftest_rows(text: str) -> list[list[str]]:
+    """The lines with figures that `ucx_perftest -v` prints, in columns."""
+    return [line.split(",") for line in text.splitlines() if line.strip()[:1].isdigit() and line.count(",") == 7]
 
 
 def table(who: list[Contender]) -> str:
