@@ -198,7 +198,7 @@ def _bandwidth(all_: dict[str, Contender], full: bool) -> list[Row]:
             for name in ucx:
                 row.jobs[name] = _ucx_perftest(all_[name], test, size, _count(size), 5)
             if operation in _VERBS:
-                for name in ("verbs", "verbs-e"):
+                for name in ("verbs", *(("verbs-e",) if operation != "put" else ())):  # ib_write_bw takes no -e
                     row.jobs[name] = _verbs(all_[name], _VERBS[operation], size, _count(size))
                 row.jobs["channel"] = _tool(all_["channel"], _TOOLS[operation], size, _count(size))
                 if size <= 1 << 20:
@@ -273,9 +273,10 @@ def _processor(all_: dict[str, Contender], full: bool) -> list[Row]:
             count = _count(size) // 2
             row = Row(f"processor time, {operation} {size_text(size)}", "processor", "s/GiB", ("cpu",), True, operations=count, size=size, cpu=True)
             for jobs, times in ((row.jobs, count), (row.longer, 3 * count)):
-                for name in ucx:
+                # ucx_perftest never wakes a target that sleeps while others write its memory
+                for name in ucx if operation == "tag" else [name for name in ucx if not all_[name].sleeps]:
                     jobs[name] = _ucx_perftest(all_[name], _PERFTEST[operation], size, times, 5)
-                for name in ("verbs-e", *(("verbs",) if full else ())):
+                for name in (*(("verbs-e",) if operation != "put" else ()), *(("verbs",) if full else ())):
                     jobs[name] = _verbs(all_[name], _VERBS[operation], size, times)
                 if full:
                     jobs["channel-sleep"] = _tool(all_["channel-sleep"], _TOOLS[operation], size, times)

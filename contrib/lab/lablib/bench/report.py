@@ -34,6 +34,8 @@ def _number(value: float) -> str:
 def _cell(spread: Spread | None) -> str:
     if spread is None:
         return "-"
+    if spread.least == spread.most:
+        return _number(spread.median)
     return f"{_number(spread.median)} ({_number(spread.least)} to {_number(spread.most)})"
 
 
