@@ -222,18 +222,11 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 	struct bulk_op *op, *next;
 
 	list_for_each_entry_safe(op, next, &ep->fifo, fifo) {
-		struct bulk_piece *piece, *p;
-
-		list_del_init(&op->fifo);
 		if (!op->status)
 			op->status = err;
 		if (op->op == RDMA_BULK_OP_SEND)	/* not sent after all */
 			ep->rchan->sent--;
-		op->todo = 0;
-		list_for_each_entry_safe(piece, p, &op->pieces, list) {
-			list_del_init(&piece->list);
-			bulk_piece_free(piece);
-		}
+		bulk_op_stop(op);
 		bulk_ep_reap(ep, op, ended);
 	}
 	list_del_init(&ep->sched);
@@ -286,6 +279,24 @@ void bulk_piece_free(struct bulk_piece *piece)
 	op->inflight++;
 	INIT_WORK(&piece->work, piece_free_work);
 	queue_work(bulk_wq, &piece->work);
+}
+
+/**
+ * bulk_op_stop - post no more of an operation
+ * @op: not ended; the lane's lock held
+ *
+ * Lets go of what is pinned and not under way. The caller reaps.
+ */
+void bulk_op_stop(struct bulk_op *op)
+{
+	struct bulk_piece *piece, *next;
+
+	list_del_init(&op->fifo);
+	op->todo = 0;
+	list_for_each_entry_safe(piece, next, &op->pieces, list) {
+		list_del_init(&piece->list);
+		bulk_piece_free(piece);
+	}
 }
 
 /* ------------------------------------------------------------------ completions */
@@ -564,14 +575,7 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 			r = op->local_kind == RDMA_BULK_LOCAL_USER ?
 			    post_piece(lane, ep, op) : post_rdma(lane, ep, op);
 		if (r == POST_IDLE) {		/* this operation has failed */
-			struct bulk_piece *piece, *p;
-
-			list_del_init(&op->fifo);
-			op->todo = 0;
-			list_for_each_entry_safe(piece, p, &op->pieces, list) {
-				list_del_init(&piece->list);
-				bulk_piece_free(piece);
-			}
+			bulk_op_stop(op);
 			bulk_ep_reap(ep, op, ended);
 			r = POST_OK;
 		}

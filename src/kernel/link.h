@@ -406,6 +406,7 @@ void bulk_key_guessed(struct bulk_channel *ch);
 /* lane.c: an operation has ended, it is off all lists. No locks held. */
 void bulk_op_finish(struct bulk_op *op);
 void bulk_piece_free(struct bulk_piece *piece);
+void bulk_op_stop(struct bulk_op *op);
 /* Cancel what is not under way of an endpoint; lane's lock held. Ended
  * operations go to @ended.
  */

@@ -300,20 +300,14 @@ static void pieces_abort(struct bulk_op *op, int err)
 {
 	struct bulk_lane *lane = op->ep->rchan->lane;
 	struct bulk_ep *ep = op->ep;
-	struct bulk_piece *piece, *next;
 	LIST_HEAD(ended);
 
 	spin_lock_bh(bulk_lane_lock(lane));
 	if (!op->status)
 		op->status = err;
-	list_for_each_entry_safe(piece, next, &op->pieces, list) {
-		list_del_init(&piece->list);
-		bulk_piece_free(piece);
-	}
-	op->todo = 0;
+	bulk_op_stop(op);
 	op->unpinned = 0;
 	op->waiter = NULL;
-	list_del_init(&op->fifo);
 	bulk_ep_reap(ep, op, &ended);
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
