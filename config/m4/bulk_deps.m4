@@ -48,7 +48,7 @@ AC_DEFUN([BULK_UCX], [
 dnl BULK_TEST_TOOLS
 dnl Tests are built where their tools are there. --enable-lab-tests wants them all and makes
 dnl `make install' install the tests that need the lab into $(libexecdir)/rdma-bulk/tests.
-dnl Conditionals HAVE_GTEST, BUILD_UCP_VERIFY, BUILD_MPI_CHECK, ENABLE_LAB_TESTS.
+dnl Conditionals HAVE_GTEST, BUILD_UCP_VERIFY, BUILD_MPI_CHECK, BUILD_BENCH, BUILD_CHANNEL_MICRO, ENABLE_LAB_TESTS.
 AC_DEFUN([BULK_TEST_TOOLS], [
   AC_ARG_ENABLE([lab-tests],
     [AS_HELP_STRING([--enable-lab-tests],
@@ -79,17 +79,29 @@ AC_DEFUN([BULK_TEST_TOOLS], [
   AS_IF([test $bulk_have_mpi = yes], [bulk_mpi_summary=yes],
     [bulk_mpi_summary="no (Open MPI is missing: Debian package libopenmpi-dev)"])
 
+  PKG_CHECK_MODULES([BENCHMARK], [benchmark], [bulk_have_benchmark=yes], [bulk_have_benchmark=no])
+  bulk_missing=
+  AS_IF([test $bulk_have_fmt = no], [bulk_missing="$bulk_missing libfmt-dev"])
+  AS_IF([test $bulk_have_cli11 = no], [bulk_missing="$bulk_missing libcli11-dev"])
+  AS_IF([test -z "$bulk_missing"], [bulk_bench=yes], [bulk_bench=no])
+  AS_IF([test $bulk_have_benchmark = no], [bulk_missing="$bulk_missing libbenchmark-dev"])
+  AS_IF([test -z "$bulk_missing"], [bulk_bench_summary=yes],
+    [bulk_bench_summary="not all (missing; Debian packages:$bulk_missing)"])
+
   AS_IF([test "x$enable_lab_tests" = xyes], [
     bulk_labtests_summary="installed into libexecdir/rdma-bulk/tests"
     AS_IF([test $bulk_have_gtest = no], [AC_MSG_ERROR([--enable-lab-tests: unit tests: $bulk_gtest_summary])])
     AS_IF([test $bulk_build_uct = no], [AC_MSG_ERROR([--enable-lab-tests: UCT module: $bulk_uct_summary])])
     AS_IF([test $bulk_ucp_verify = no], [AC_MSG_ERROR([--enable-lab-tests: ucp_verify: $bulk_ucp_verify_summary])])
     AS_IF([test $bulk_have_mpi = no], [AC_MSG_ERROR([--enable-lab-tests: mpi_check: $bulk_mpi_summary])])
+    AS_IF([test "$bulk_bench_summary" != yes], [AC_MSG_ERROR([--enable-lab-tests: benchmarks: $bulk_bench_summary])])
   ], [bulk_labtests_summary="no (--enable-lab-tests)"])
 
   AM_CONDITIONAL([HAVE_GTEST], [test $bulk_have_gtest = yes])
   AM_CONDITIONAL([BUILD_UCP_VERIFY], [test $bulk_ucp_verify = yes])
   AM_CONDITIONAL([BUILD_MPI_CHECK], [test $bulk_have_mpi = yes])
+  AM_CONDITIONAL([BUILD_BENCH], [test $bulk_bench = yes])
+  AM_CONDITIONAL([BUILD_CHANNEL_MICRO], [test $bulk_have_benchmark = yes])
   AM_CONDITIONAL([ENABLE_LAB_TESTS], [test "x$enable_lab_tests" = xyes])
 ])
 
