@@ -18,6 +18,7 @@ _DEVICE = "rxe0"
 _FABRIC = "fabric0"
 _WINDOW = 16  # operations under way, of verbs, RDS and the channel library
 _BYTES = 24 << 20  # moved by one measurement of bandwidth, at most
+_MESSAGE = 8256  # bytes of one message of a channel, at most
 _OPERATIONS = 2000  # of one measurement, at most
 
 Metrics = dict[str, float]
@@ -200,7 +201,8 @@ def _bandwidth(all_: dict[str, Contender], full: bool) -> list[Row]:
             if operation in _VERBS:
                 for name in ("verbs", *(("verbs-e",) if operation != "put" else ())):  # ib_write_bw takes no -e
                     row.jobs[name] = _verbs(all_[name], _VERBS[operation], size, _count(size))
-                row.jobs["channel"] = _tool(all_["channel"], _TOOLS[operation], size, _count(size))
+                if operation != "tag" or size <= _MESSAGE:
+                    row.jobs["channel"] = _tool(all_["channel"], _TOOLS[operation], size, _count(size))
                 if size <= 1 << 20:
                     row.jobs["rds"] = _tool(all_["rds"], _TOOLS[operation], size, _count(size))
             rows.append(row)
@@ -279,7 +281,8 @@ def _processor(all_: dict[str, Contender], full: bool) -> list[Row]:
                 for name in (*(("verbs-e",) if operation != "put" else ()), *(("verbs",) if full else ())):
                     jobs[name] = _verbs(all_[name], _VERBS[operation], size, times)
                 if full:
-                    jobs["channel-sleep"] = _tool(all_["channel-sleep"], _TOOLS[operation], size, times)
+                    if operation != "tag":
+                        jobs["channel-sleep"] = _tool(all_["channel-sleep"], _TOOLS[operation], size, times)
                     jobs["rds"] = _tool(all_["rds"], _TOOLS[operation], size, times)
             rows.append(row)
     return rows
