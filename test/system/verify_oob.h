@@ -25,6 +25,8 @@ class OutOfBand {
   // Tries for at most `patience`, so that the server may be started after the client.
   static OutOfBand connect(const std::string& host, const std::string& port, std::chrono::seconds patience);
 
+  // Takes over a connected stream socket.
+  explicit OutOfBand(int fd);
   OutOfBand(OutOfBand&& other) noexcept;
   OutOfBand& operator=(OutOfBand&&) = delete;
   ~OutOfBand();
@@ -41,8 +43,6 @@ class OutOfBand {
   std::optional<std::string> try_receive();
 
  private:
-  explicit OutOfBand(int fd);
-
   int fd_;
   bool closed_ = false;
   std::string received_;
