@@ -101,6 +101,7 @@ verify_pair() {
 	on_peer env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --server --stall-limit 300 --port "$port" \
 		>"$prefix.server" 2>&1 &
 	server=$!
+	wait_for 120 peer_listens "$port"
 	env "${ucx_env[@]}" bulk-run timeout 900 "$tests/ucp_verify" --connect "$peer" --stall-limit 300 --port "$port" "$@" \
 		>"$prefix.client" 2>"$prefix.client-errors" || status=$?
 	wait "$server" || server_status=$?
