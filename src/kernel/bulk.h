@@ -627,6 +627,16 @@ void bulk_smbd_fail(struct bulk_smbd *smbd, int err);
  * no packet of this lane touches memory. Process context.
  */
 void bulk_smbd_destroy(struct bulk_smbd *smbd);
+/* After bulk_smbd_destroy(): it may be connected again. */
+void bulk_smbd_reset(struct bulk_smbd *smbd);
+
+/* What was written before bulk_smbd_fail() can be seen if it has. */
+static inline bool bulk_smbd_has_failed(const struct bulk_smbd *smbd)
+{
+	/* pairs with bulk_smbd_fail() */
+	return smp_load_acquire(&smbd->state) == BULK_SMBD_FAILED;
+}
+
 /*
  * Caller holds smbd->lock from here on.
  * bulk_smbd_get_wr: a work request and @n places in the send queue, or NULL.

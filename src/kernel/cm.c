@@ -171,8 +171,10 @@ static int cm_connect_request(struct bulk_listener *listener, struct rdma_cm_id 
 		goto reject;
 	}
 	dev = bulk_dev_find(id->device);
-	if (!dev)
+	if (!dev) {	/* it is coming or going */
+		reason = BULK_REJECT_RETRY;
 		goto reject;
+	}
 	if (req.kind == BULK_CM_DATA)
 		conn = bulk_lane_request(listener->net, dev, &local, &remote,
 					 le64_to_cpu(req.token), id, &reason);
@@ -195,8 +197,14 @@ static int cm_connect_request(struct bulk_listener *listener, struct rdma_cm_id 
 		err = rdma_accept(id, &param);
 	}
 	mutex_unlock(&conn->setup);
-	if (err)
+	if (err) {
+		/* given up meanwhile, or the device goes: the peer shall try again */
+		reason = err == -ECONNABORTED || err == -ENODEV ?
+			 BULK_REJECT_RETRY : BULK_REJECT_NOMEM;
+		reject.reason = cpu_to_le32(reason);
+		rdma_reject(id, &reject, sizeof(reject), IB_CM_REJ_CONSUMER_DEFINED);
 		bulk_smbd_fail(&conn->smbd, err);
+	}
 	return 0;
 
 reject:
@@ -205,16 +213,35 @@ reject:
 	return -ECONNREFUSED;
 }
 
+/*
+ * What passes is BULK_REJECT_RETRY. A peer that has vanished and come back begins
+ * again with queue pair numbers that the IB CM here, or there, still takes for those
+ * of its earlier connections; it says STALE_CONN, once for each, and ends that one. A
+ * peer that does not want what it has asked for itself has given up that attempt.
+ */
 static int cm_rejected(struct bulk_conn *conn, struct rdma_cm_id *id,
 		       struct rdma_cm_event *event)
 {
 	const struct bulk_cm_reject *reject;
+	u32 reason = 0;
 	u8 len = 0;
 
 	reject = rdma_consumer_reject_data(id, event, &len);
 	if (reject && len >= sizeof(*reject) &&
 	    get_unaligned_le32(&reject->magic) == BULK_CM_MAGIC)
-		conn->reject = get_unaligned_le32(&reject->reason);
+		reason = get_unaligned_le32(&reject->reason);
+	else if (!conn->smbd.active ||
+		 (rdma_cap_ib_cm(id->device, id->port_num) &&
+		  event->status == IB_CM_REJ_STALE_CONN))
+		reason = BULK_REJECT_RETRY;
+	WRITE_ONCE(conn->reject, reason);
+	if (reason && reason != BULK_REJECT_RETRY)
+		pr_info_ratelimited("%pISpc refuses a connection: reason %u\n",
+				    &conn->link->remote, reason);
+	else if (!reason)
+		pr_info_ratelimited("%pISpc refuses a connection: %s (status %d)\n",
+				    &conn->link->remote, rdma_reject_msg(id, event->status),
+				    event->status);
 	return -ECONNREFUSED;
 }
 

@@ -21,7 +21,10 @@
  *
  * Death: bulk_smbd_fail() by anybody; the link's worker calls
  * bulk_lane_destroy(): nothing new is posted, unposted operations end, the
- * queue pair is drained, which ends the rest.
+ * queue pair is drained, which ends the rest. One that was turned away before it
+ * was ever up, for a reason that passes (bulk_lane_again), has no operations and
+ * was never told of in an OPEN: only its connection is destroyed, and it begins
+ * anew, for BULK_PATIENCE.
  */
 #include "link.h"
 #include "trace.h"
@@ -743,21 +746,79 @@ void bulk_lane_put(struct bulk_lane *lane)
  * @link: link, its mutex held
  * @uid: user
  *
- * Return: a reference, or NULL. Never one that has failed.
+ * Return: a reference, or NULL. Never one that has failed, unless it is connected
+ * again.
  */
 struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid)
 {
 	struct bulk_lane *lane;
 
 	lockdep_assert_held(&link->mutex);
-	list_for_each_entry(lane, &link->lanes, list) {
+	list_for_each_entry(lane, &link->lanes, list)
 		if (uid_eq(lane->uid, uid) &&
-		    READ_ONCE(lane->conn.smbd.state) != BULK_SMBD_FAILED) {
-			kref_get(&lane->ref);
-			return lane;
-		}
-	}
+		    (!bulk_smbd_has_failed(&lane->conn.smbd) || bulk_lane_again(lane)))
+			goto found;
+	/* bulk_lane_renew() */
+	list_for_each_entry(lane, &link->going, list)
+		if (uid_eq(lane->uid, uid) && lane->state != BULK_LANE_FAILED)
+			goto found;
 	return NULL;
+found:
+	kref_get(&lane->ref);
+	return lane;
+}
+
+/**
+ * bulk_lane_again - is a lane that was turned away to be connected again?
+ * @lane: link->mutex held
+ *
+ * A token is unknown to a peer that has lost the lane it was for: it offers another
+ * if it is asked.
+ *
+ * Return: true if its smbd has failed for a reason that passes and it was never up.
+ */
+bool bulk_lane_again(struct bulk_lane *lane)
+{
+	u32 reject;
+
+	lockdep_assert_held(&lane->link->mutex);
+	if (!bulk_smbd_has_failed(&lane->conn.smbd) || lane->state >= BULK_LANE_READY ||
+	    READ_ONCE(lane->up))
+		return false;
+	reject = READ_ONCE(lane->conn.reject);
+	if (reject != BULK_REJECT_RETRY && reject != BULK_REJECT_TOKEN)
+		return false;
+	return !lane->refusals || time_before(jiffies, lane->first_refusal + BULK_PATIENCE);
+}
+
+/**
+ * bulk_lane_renew - begin anew with a lane that was turned away
+ * @lane: on link->going; link->mutex held
+ *
+ * Its connection is to be destroyed. An offer that comes meanwhile is kept.
+ */
+void bulk_lane_renew(struct bulk_lane *lane)
+{
+	lockdep_assert_held(&lane->link->mutex);
+	trace_bulk_lane_state(lane, lane->link, lane->uid, "again", lane->conn.smbd.err);
+	if (!lane->refusals++)
+		lane->first_refusal = jiffies;
+	lane->not_before = jiffies + BULK_RETRY;
+	lane->token = 0;
+	lane->wanted = false;
+	if (lane->state != BULK_LANE_OFFERED)
+		lane->state = BULK_LANE_NEW;
+}
+
+/**
+ * bulk_lane_renewed - a lane's connection is destroyed, it can have another
+ * @lane: on link->going; link->mutex held
+ */
+void bulk_lane_renewed(struct bulk_lane *lane)
+{
+	lockdep_assert_held(&lane->link->mutex);
+	bulk_smbd_reset(&lane->conn.smbd);
+	WRITE_ONCE(lane->conn.reject, 0);
 }
 
 /* link->mutex held: an older lane of the same user is not yet destroyed. */
@@ -802,7 +863,9 @@ static bool lane_drop_idle(struct bulk_link *link)
 	struct bulk_lane *lane;
 
 	list_for_each_entry(lane, &link->lanes, list) {
-		if (READ_ONCE(lane->conn.smbd.state) == BULK_SMBD_FAILED)
+		if (bulk_lane_again(lane))
+			continue;
+		if (bulk_smbd_has_failed(&lane->conn.smbd))
 			return true;	/* one is leaving already */
 		if (lane_is_idle(lane)) {
 			bulk_smbd_fail(&lane->conn.smbd, -ECANCELED);
@@ -888,11 +951,15 @@ void bulk_lane_work(struct bulk_lane *lane)
 	int err = 0;
 
 	lockdep_assert_held(&lane->link->mutex);
-	/* its predecessor may still be able to reach memory */
-	if (lane_has_predecessor(lane))
+	/* its predecessor, or itself before, may still be able to reach memory */
+	if (lane_has_predecessor(lane) || bulk_smbd_has_failed(&lane->conn.smbd))
 		return;
 	switch (lane->state) {
 	case BULK_LANE_NEW:
+		if (lane->refusals && time_before(jiffies, lane->not_before)) {
+			bulk_link_kick_later(lane->link, lane->not_before - jiffies);
+			break;
+		}
 		err = lane->link->active ? lane_want(lane) : lane_offer(lane);
 		if (!err)
 			lane->state = BULK_LANE_ASKED;

@@ -13,8 +13,10 @@
  * winner turns the other's request away with BULK_REJECT_RETRY; the loser, on
  * seeing the winner's request, drops its own attempt and accepts. A request for
  * a link that is up is turned away too, and ends that link if it comes from
- * another load of the module (the peer has restarted). Who is told to retry does
- * so for LINK_PATIENCE.
+ * another load of the module (the peer has restarted). Who is told to retry, or
+ * whose connection is taken for an old one (cm_rejected), does so for
+ * BULK_PATIENCE; so does who has accepted one that the peer then gave up, if
+ * endpoints wait for it.
  *
  * A host's link to itself is two structures: the connecting one, on which
  * endpoints are opened, and the accepted half.
@@ -30,8 +32,6 @@
 #include "link.h"
 #include "trace.h"
 
-#define LINK_PATIENCE	(20 * HZ)	/* for a peer that says "retry" */
-#define LINK_RETRY	(HZ / 4)
 #define LINK_WATCH	(5 * HZ)
 
 static DECLARE_WAIT_QUEUE_HEAD(links_gone);
@@ -69,6 +69,13 @@ void bulk_link_kick(struct bulk_link *link)
 {
 	kref_get(&link->ref);
 	if (!queue_work(bulk_wq, &link->work))
+		bulk_link_put(link);
+}
+
+void bulk_link_kick_later(struct bulk_link *link, unsigned long delay)
+{
+	kref_get(&link->ref);
+	if (!queue_delayed_work(bulk_wq, &link->retry, delay))
 		bulk_link_put(link);
 }
 
@@ -323,14 +330,18 @@ static int ctl_recv_lane_offer(struct bulk_link *link, const struct bulk_lane_of
 		return -EPROTO;
 	lane = link_user_lane(link, uid);
 	if (lane && lane->state >= BULK_LANE_CONNECTING && lane->conn.token != token) {
-		/* the peer has lost this one, or it would not offer another */
+		/*
+		 * The peer has lost this one, or it would not offer another. If it
+		 * was not up yet, it is this one that is connected again.
+		 */
+		WRITE_ONCE(lane->conn.reject, BULK_REJECT_RETRY);
 		bulk_smbd_fail(&lane->conn.smbd, -ECONNRESET);
 		bulk_lane_put(lane);
 		lane = link_user_lane(link, uid);
 	}
 	if (!lane)
 		return 0;
-	if (lane->state < BULK_LANE_CONNECTING) {
+	if (lane->state < BULK_LANE_CONNECTING || bulk_lane_again(lane)) {
 		lane->conn.token = token;
 		lane->state = BULK_LANE_OFFERED;
 		lane->since = jiffies;
@@ -516,8 +527,11 @@ static struct bulk_conn *link_new_conn(struct bulk_link *link)
 {
 	struct bulk_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL);
 
-	if (conn)
-		bulk_conn_prepare(conn, link, NULL);
+	if (!conn)
+		return NULL;
+	bulk_conn_prepare(conn, link, NULL);
+	if (!link->attempts++)
+		link->first_attempt = jiffies;
 	return conn;
 }
 
@@ -546,8 +560,6 @@ static void link_start_connect(struct bulk_link *link)
 		link_set_state(link, BULK_LINK_FAILED);
 		return;
 	}
-	if (!link->attempts++)
-		link->first_attempt = jiffies;
 	link->ctl = conn;
 	err = bulk_cm_connect(conn);
 	if (err)
@@ -567,13 +579,12 @@ static void link_ctl_failed(struct bulk_link *link)
 {
 	struct bulk_conn *conn = link->ctl;
 
-	if (link->state == BULK_LINK_CONNECTING && link->active &&
-	    conn->reject == BULK_REJECT_RETRY &&
-	    time_before(jiffies, link->first_attempt + LINK_PATIENCE)) {
+	if (link->state == BULK_LINK_CONNECTING && conn->reject == BULK_REJECT_RETRY &&
+	    (link->active || !xa_empty(&link->rchans)) &&
+	    time_before(jiffies, link->first_attempt + BULK_PATIENCE)) {
 		link_drop_ctl(link);
-		kref_get(&link->ref);
-		if (!queue_delayed_work(bulk_wq, &link->retry, LINK_RETRY))
-			bulk_link_put(link);
+		WRITE_ONCE(link->active, true);
+		bulk_link_kick_later(link, BULK_RETRY);
 		return;
 	}
 	link->err = conn->smbd.err;
@@ -619,6 +630,35 @@ static void link_lane_down(struct bulk_link *link, struct bulk_lane *lane)
 	bulk_lane_put(lane);
 }
 
+/*
+ * A lane was turned away before it was up. It stays, with its endpoints, and gets
+ * another connection. Nobody finds it twice, and none is made beside it.
+ */
+static void link_lane_again(struct bulk_link *link, struct bulk_lane *lane)
+{
+	lockdep_assert_held(&link->mutex);
+	list_move(&lane->list, &link->going);
+	bulk_lane_renew(lane);
+	mutex_unlock(&link->mutex);
+	bulk_conn_destroy(&lane->conn);
+	mutex_lock(&link->mutex);
+	/* bulk_link_fence() may have waited for this; not after it can connect */
+	bulk_region_link_gone(link, lane->uid);
+	bulk_lane_renewed(lane);
+	list_move_tail(&lane->list, &link->lanes);
+}
+
+/* It could have been given up before the peer's answer came. */
+static bool link_lane_succeeded(struct bulk_link *link, struct bulk_lane *lane)
+{
+	struct bulk_lane *next = lane;
+
+	list_for_each_entry_continue(next, &link->lanes, list)
+		if (uid_eq(next->uid, lane->uid))
+			return true;
+	return false;
+}
+
 static void link_reap_lanes(struct bulk_link *link, bool all)
 {
 	struct bulk_lane *lane;
@@ -626,10 +666,13 @@ again:
 	list_for_each_entry(lane, &link->lanes, list) {
 		if (all)
 			bulk_smbd_fail(&lane->conn.smbd, link->err);
-		if (READ_ONCE(lane->conn.smbd.state) == BULK_SMBD_FAILED) {
+		if (!bulk_smbd_has_failed(&lane->conn.smbd))
+			continue;
+		if (!all && bulk_lane_again(lane) && !link_lane_succeeded(link, lane))
+			link_lane_again(link, lane);
+		else
 			link_lane_down(link, lane);
-			goto again;
-		}
+		goto again;
 	}
 }
 
@@ -720,7 +763,7 @@ static void link_work(struct work_struct *work)
 	mutex_lock(&link->mutex);
 	link_reap_conns(link);
 	if (link->state != BULK_LINK_FAILED && link->ctl &&
-	    READ_ONCE(link->ctl->smbd.state) == BULK_SMBD_FAILED)
+	    bulk_smbd_has_failed(&link->ctl->smbd))
 		link_ctl_failed(link);
 	if (link->state == BULK_LINK_CONNECTING && link->active && !link->ctl &&
 	    !delayed_work_pending(&link->retry))
@@ -797,6 +840,18 @@ static __be16 link_addr_port(const union bulk_addr *a)
 }
 
 /*
+ * dev->mutex held. One that was accepted has the port its peer came from; should it
+ * have to connect itself, it needs the one that the peer listens at.
+ */
+static void link_note_port(struct bulk_link *link, const union bulk_addr *remote)
+{
+	mutex_lock(&link->mutex);
+	if (link->state == BULK_LINK_CONNECTING && !link->active)
+		link->remote = *remote;
+	mutex_unlock(&link->mutex);
+}
+
+/*
  * dev->mutex held; a live link, no reference. @port: one that is being connected to
  * another port does not count, since processes choose ports.
  */
@@ -810,7 +865,8 @@ static struct bulk_link *link_find(struct bulk_dev *dev, struct net *net,
 	list_for_each_entry(link, &dev->links, dev_list)
 		if (net_eq(link->net, net) && link->half == half &&
 		    READ_ONCE(link->state) != BULK_LINK_FAILED &&
-		    (READ_ONCE(link->state) == BULK_LINK_READY || !link->active ||
+		    (READ_ONCE(link->state) == BULK_LINK_READY ||
+		     !READ_ONCE(link->active) ||
 		     link_addr_port(&link->remote) == port) &&
 		    bulk_addr_equal(&link->local, local) &&
 		    bulk_addr_equal(&link->remote, remote))
@@ -834,6 +890,7 @@ struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr 
 	link = link_find(dev, ch->net, &ch->addr, remote, false, link_addr_port(remote));
 	if (link) {
 		bulk_link_get_ref(link);
+		link_note_port(link, remote);
 	} else {
 		link = link_create(ch->net, dev, ch->port, &ch->addr, remote);
 		if (!IS_ERR(link)) {
@@ -876,7 +933,7 @@ static struct bulk_conn *link_accept(struct bulk_link *link, struct rdma_cm_id *
 		return ERR_PTR(-ENOMEM);
 	conn->smbd.cm_id = id;
 	id->context = conn;
-	link->active = false;
+	WRITE_ONCE(link->active, false);
 	link->ctl = conn;
 	return conn;
 }
@@ -896,7 +953,8 @@ struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 po
 	if (!link) {
 		link = link_create(net, dev, port, local, remote);
 		if (IS_ERR(link)) {
-			*reason = BULK_REJECT_NOMEM;
+			if (PTR_ERR(link) != -ENODEV)	/* else it goes */
+				*reason = BULK_REJECT_NOMEM;
 			conn = ERR_CAST(link);
 			goto out;
 		}

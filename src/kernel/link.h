@@ -15,7 +15,7 @@
  * struct bulk_conn - a lane's connection under way or up
  * @link: not a reference; the owner of the connection holds one
  * @lane: its data lane, NULL for the control lane
- * @reject: enum bulk_cm_reason if the peer turned us away
+ * @reject: enum bulk_cm_reason if the peer turned us away, set before smbd fails
  */
 struct bulk_conn {
 	struct bulk_smbd	smbd;
@@ -69,6 +69,8 @@ enum bulk_link_state {
 #define BULK_LINK_RKEYS_MAX	(4u << 20) /* rkeys in it */
 #define BULK_INBOUNDS_MAX	(1u << 20)
 #define BULK_LANES_MAX		256	/* users of a link */
+#define BULK_PATIENCE		(20 * HZ)	/* with a peer that says "retry" */
+#define BULK_RETRY		(HZ / 4)
 
 struct bulk_ctl_msg {
 	struct list_head	list;
@@ -136,6 +138,8 @@ struct bulk_link {
 };
 
 void bulk_link_kick(struct bulk_link *link);	/* queue its worker; any context */
+/* The same after @delay jiffies at the latest, or before; the worker looks again. */
+void bulk_link_kick_later(struct bulk_link *link, unsigned long delay);
 void bulk_link_fail(struct bulk_link *link, int err);	/* process context */
 /* A network namespace has no channels any more: end its links. */
 void bulk_link_net_gone(struct net *net);
@@ -175,6 +179,9 @@ struct bulk_lane {
 	u64			token;		/* offered, one-time, 0: none */
 	unsigned long		since;		/* jiffies: asked, offered, connecting */
 	bool			wanted;		/* the peer waits for its successor */
+	unsigned int		refusals;	/* how often turned away before it was up */
+	unsigned long		first_refusal;	/* jiffies */
+	unsigned long		not_before;	/* jiffies: asked for again, if @refusals */
 	unsigned int		opens;		/* OPENs without an answer; link->mutex */
 	struct bulk_conn	conn;
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
@@ -202,6 +209,14 @@ extern const struct bulk_smbd_ops bulk_ctl_ops;
  */
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user);
 struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid);
+/* Has it failed, but shall be connected again? link->mutex held. */
+bool bulk_lane_again(struct bulk_lane *lane);
+/*
+ * Worker: connect a lane again that was turned away. bulk_lane_renew() before its
+ * connection is destroyed, on link->going; bulk_lane_renewed() after that.
+ */
+void bulk_lane_renew(struct bulk_lane *lane);
+void bulk_lane_renewed(struct bulk_lane *lane);
 void bulk_lane_put(struct bulk_lane *lane);
 /* link->mutex held, link READY: ask for, offer, or (worker only) connect it. */
 void bulk_lane_work(struct bulk_lane *lane);

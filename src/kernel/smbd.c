@@ -47,8 +47,9 @@ void bulk_smbd_fail(struct bulk_smbd *smbd, int err)
 	spin_lock_bh(&smbd->lock);
 	first = smbd->state != BULK_SMBD_FAILED;
 	if (first) {
-		smbd->state = BULK_SMBD_FAILED;
 		smbd->err = err;
+		/* pairs with bulk_smbd_has_failed() */
+		smp_store_release(&smbd->state, BULK_SMBD_FAILED);
 	}
 	spin_unlock_bh(&smbd->lock);
 	if (first) {
@@ -662,4 +663,28 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 	kvfree(smbd->wr_pool);
 	smbd->rbufs = NULL;
 	smbd->wr_pool = NULL;
+}
+
+/**
+ * bulk_smbd_reset - as after bulk_smbd_prepare()
+ * @smbd: destroyed
+ *
+ * Unlike there, others may hold the lock, to see that nothing can be posted.
+ */
+void bulk_smbd_reset(struct bulk_smbd *smbd)
+{
+	spin_lock_bh(&smbd->lock);
+	INIT_LIST_HEAD(&smbd->wrs);
+	smbd->ibdev = NULL;
+	smbd->pd = NULL;
+	smbd->granted = 0;
+	smbd->to_grant = 0;
+	smbd->credits = 0;
+	smbd->sq_free = 0;
+	smbd->want_response = false;
+	smbd->probing = false;
+	smbd->qp_error = false;
+	smbd->err = 0;
+	WRITE_ONCE(smbd->state, BULK_SMBD_NEW);
+	spin_unlock_bh(&smbd->lock);
 }
