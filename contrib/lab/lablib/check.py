@@ -43,10 +43,11 @@ _SHORT = {
     "sys-kill": ["2"],
     "sys-perftest": ["tag_lat-8", "tag_bw-64K", "ucp_put_bw-1M", "ucp_get-1M"],
     "sys-ucp-verify": ["get-rendezvous", "peer-errors"],
+    "sys-return": [],
     "sys-rmmod": [],
 }
 # On a debug kernel what finds most comes first, for the time may not last for all.
-_ORDER = ["channel-two", "uct-two", "channel-one", "uct-one", "sys-kill", "sys-ucp-verify", "sys-rmmod", "sys-perftest"]
+_ORDER = ["channel-two", "uct-two", "channel-one", "uct-one", "sys-kill", "sys-ucp-verify", "sys-return", "sys-rmmod", "sys-perftest"]
 
 
 @dataclass(frozen=True)
