@@ -84,6 +84,8 @@ ucs_status_t Ep::create(const uct_ep_params_t* params, uct_ep_h* ep) {
 }
 
 void Ep::destroy() {
+  while (pending_.pop_front() != nullptr)  // the user should have purged
+    iface_.note_queued(-1);
   drop_deferred();
   close_kernel_endpoint();
   iface_.leave(*this);  // what is under way finds nobody at its end
@@ -256,14 +258,17 @@ ucs_status_t Ep::pending_add(uct_pending_req_t* request) {
       return UCS_ERR_BUSY;
   }
   pending_.push_back(request);
+  iface_.note_queued(1);
   iface_.wait_for_resources(*this);
   return UCS_OK;
 }
 
 void Ep::pending_purge(uct_pending_purge_callback_t callback, void* arg) {
   waiting_link.unlink();
-  while (uct_pending_req_t* request = pending_.pop_front())
+  while (uct_pending_req_t* request = pending_.pop_front()) {
+    iface_.note_queued(-1);
     callback(request, arg);
+  }
 }
 
 unsigned Ep::dispatch_pending() {
@@ -276,10 +281,12 @@ unsigned Ep::dispatch_pending() {
     uct_pending_req_t* request = pending_.pop_front();
     if (request == nullptr) break;
     ++ran;
+    iface.note_queued(-1);
     const ucs_status_t status = request->func(request);
     if (iface.find(id) == nullptr) return ran;
     if (status == UCS_OK) continue;
     pending_.push_front(request);
+    iface.note_queued(1);
     if (status == UCS_INPROGRESS) continue;                     // it did a part
     if (status != UCS_ERR_NO_RESOURCE) iface.resources_came();  // nothing else would wake it
     break;

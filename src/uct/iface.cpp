@@ -321,7 +321,8 @@ ucs_status_t Iface::arm() {
 // ---- order ----
 
 ucs_status_t Iface::flush() const {
-  return operations_.in_use() == 0 ? UCS_OK : UCS_INPROGRESS;
+  // UCP takes OK to mean that nothing of the worker is left, and does not ask about what it has queued.
+  return operations_.in_use() == 0 && queued_ == 0 ? UCS_OK : UCS_INPROGRESS;
 }
 
 void Iface::fence() {

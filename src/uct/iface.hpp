@@ -74,6 +74,8 @@ class Iface : public abi::BaseIface {
   void trace(uct_am_trace_type_t type, std::uint8_t id, const void* data, std::size_t length);
 
   void wait_for_resources(Ep& ep) { waiting_.push_back(ep.waiting_link); }
+  // Requests that joined or left the queue of an endpoint.
+  void note_queued(int change) { queued_ += static_cast<std::size_t>(change); }
   // Queued requests may find resources now.
   void resources_came() { dispatch_due_ = true; }
   void report_failure(Ep& ep) { failed_.push_back(ep.failed_link); }
@@ -125,6 +127,7 @@ class Iface : public abi::BaseIface {
   std::vector<EpEntry> eps_;
   std::vector<std::uint32_t> free_entries_;
   List<Ep> waiting_;  // have queued requests
+  std::size_t queued_ = 0;   // these requests
   List<Ep> failed_;   // to be reported
   bool dispatch_due_ = false;
   std::uint64_t fence_epoch_ = 0;

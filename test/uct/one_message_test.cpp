@@ -201,6 +201,38 @@ class Pending : public testing::Test {
   }
 };
 
+// A PUT on an endpoint that is not connected yet is queued, and nothing else is under way: UCP takes a flushed
+// interface to mean that all has arrived. (MPI_Win_fence returned too early; found by sys-mpi, rma-fence.)
+TEST_F(Pending, KeepsTheInterfaceFromBeingFlushed) {
+  Memory memory(receiver, 64);
+  struct Put : uct_pending_req_t {
+    uct_ep_h ep;
+    std::uint64_t to;
+    uct_rkey_t rkey;
+    std::uint64_t value = 0x1122334455667788;
+  } put{{}, ep.get(), memory.address(), memory.rkey()};
+  put.func = [](uct_pending_req_t* self) {
+    const auto& me = *static_cast<Put*>(self);
+    return uct_ep_put_short(me.ep, &me.value, sizeof(me.value), me.to, me.rkey);
+  };
+  ASSERT_EQ(put.func(&put), UCS_ERR_NO_RESOURCE);
+  ASSERT_EQ(uct_ep_pending_add(ep.get(), &put, 0), UCS_OK);
+  EXPECT_EQ(uct_iface_flush(sender.iface(), 0, nullptr), UCS_INPROGRESS);
+  ASSERT_TRUE(wait_until({&sender, &receiver},
+                         [&] { return uct_iface_flush(sender.iface(), 0, nullptr) == UCS_OK; }));
+  EXPECT_EQ(std::memcmp(memory.data(), &put.value, sizeof(put.value)), 0);
+}
+
+TEST_F(Pending, WhenPurgedKeepsNobody) {
+  exhaust();
+  ASSERT_EQ(add(1), UCS_OK);
+  ASSERT_EQ(add(2), UCS_OK);
+  uct_ep_pending_purge(ep.get(), [](uct_pending_req_t*, void*) {}, nullptr);
+  ASSERT_TRUE(wait_until({&sender, &receiver},
+                         [&] { return uct_iface_flush(sender.iface(), 0, nullptr) == UCS_OK; }));
+  EXPECT_TRUE(log.empty());
+}
+
 TEST_F(Pending, IsRefusedWhileThereAreResources) {
   ASSERT_EQ(repeat({&sender, &receiver}, [&] { return uct_ep_am_short(ep.get(), 0, 0, nullptr, 0); }),
             UCS_OK);
