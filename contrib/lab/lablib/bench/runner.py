@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ class Runner:
     def _grow(self, row: Row, name: str, turn: int) -> tuple[Metrics, str]:
         """Queue pairs and memory of host 1 at their peak, against what was there before."""
         samples = f"/tmp/bench-{self._port}"
-        self.session.output(1, f"nohup sh -c {_quoted(_SAMPLER)} >{samples} 2>/dev/null </dev/null & echo $! >{samples}.pid; sleep 1.5", timeout=60)
+        self.session.output(1, f"nohup sh -c {shlex.quote(_SAMPLER)} >{samples} 2>/dev/null </dev/null & echo $! >{samples}.pid; sleep 1.5", timeout=60)
         values, why = self._pair(row, row.jobs[name](self._next_port()), name, turn)
         _, text = self.session.output(1, f"kill $(cat {samples}.pid); cat {samples}; rm -f {samples} {samples}.pid", timeout=60)
         seen = [[float(word) for word in line.split()] for line in text.splitlines() if len(line.split()) == 4]
@@ -168,7 +169,3 @@ class Runner:
         return {**values, "queue_pairs": max(line[0] for line in seen) - first[0],
                 "memory": (first[1] - min(line[1] for line in seen)) / 1024,
                 "pinned": (max(line[3] for line in seen) - first[3]) / 1024}, ""
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
