@@ -562,10 +562,19 @@ struct bulk_smbd_ops {
 	void (*failed)(struct bulk_smbd *smbd, int err);
 };
 
+#define BULK_RBATCH		16	/* receive buffers made at a time */
+#define BULK_RBATCHES_MAX	8	/* of one lane */
+
 struct bulk_rbuf {
 	struct ib_cqe		cqe;
-	struct bulk_smbd	*smbd;
+	struct bulk_rbatch	*batch;
 	u32			off;
+};
+
+struct bulk_rbatch {
+	struct bulk_smbd	*smbd;
+	struct bulk_shm		bufs;
+	struct bulk_rbuf	rbuf[BULK_RBATCH];
 };
 
 /**
@@ -586,6 +595,10 @@ struct bulk_smbd {
 	enum bulk_smbd_state	state;
 	int			err;
 	u16			target;		/* credits to keep granted */
+	u16			target_max;	/* as many if the peer needs them */
+	u16			peer_wish;	/* that it asked for last */
+	u16			wish;		/* to ask the peer for */
+	u16			wish_fresh;	/* granted since the wish grew */
 	u16			granted;	/* of these, not used by the peer */
 	u16			to_grant;	/* receives posted, not announced */
 	u16			credits;	/* granted by the peer */
@@ -595,9 +608,9 @@ struct bulk_smbd {
 	struct list_head	unposted;	/* bulk_wr whose posting failed */
 	struct bulk_wr		*wr_pool;
 	struct bulk_shm		hdrs;
-	struct bulk_shm		bufs;		/* receive buffers */
-	struct bulk_rbuf	*rbufs;
-	u32			nr_rbufs;
+	struct bulk_rbatch	*rbatch[BULK_RBATCHES_MAX];
+	u32			nr_rbatches;
+	struct work_struct	grow;		/* makes target peer_wish */
 	unsigned long		last_recv;	/* jiffies */
 	bool			probing;
 	bool			qp_error;	/* keepalive is to end the lane */
@@ -607,7 +620,8 @@ struct bulk_smbd {
 /* What a lane needs of its queue pair. */
 struct bulk_smbd_params {
 	u32	pdu;
-	u16	credits;
+	u16	credits;	/* multiples of BULK_RBATCH: to begin with, */
+	u16	credits_max;	/* and if the peer needs more */
 	u32	sq;		/* work requests */
 	bool	rdma;		/* carries RDMA (rdma_rw contexts) */
 	enum ib_poll_context poll;
@@ -644,6 +658,7 @@ static inline bool bulk_smbd_has_failed(const struct bulk_smbd *smbd)
 struct bulk_wr *bulk_smbd_get_wr(struct bulk_smbd *smbd, u32 n);
 /* May a PDU be sent (state, credits)? */
 bool bulk_smbd_can_send(const struct bulk_smbd *smbd);
+void bulk_smbd_starved(struct bulk_smbd *smbd);
 /*
  * Send a PDU: @hdr_len bytes of bulk headers at wr->hdr + SMBD_DATA_OFFSET, and
  * the SGEs' bytes. The caller has asked can_send. On error the lane fails and

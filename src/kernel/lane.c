@@ -32,7 +32,8 @@
 #define LANE_PIECE	(256u << 10)	/* bytes in one piece */
 #define LANE_QUANTUM	(256u << 10)	/* bytes per turn */
 #define LANE_SHARE	(1u << 20)	/* bytes under way per endpoint */
-#define LANE_CREDITS	16
+#define LANE_CREDITS	BULK_RBATCH
+#define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
 #define LANE_ACK_EVERY	32		/* messages */
 
@@ -53,6 +54,7 @@ void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 	if (conn->lane) {
 		params->pdu = BULK_DATA_PDU;
 		params->credits = LANE_CREDITS;
+		params->credits_max = LANE_CREDITS_MAX;
 		params->sq = LANE_SQ;
 		params->rdma = true;
 		/*
@@ -64,7 +66,8 @@ void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 			       IB_POLL_WORKQUEUE : IB_POLL_SOFTIRQ;
 	} else {
 		params->pdu = BULK_CTL_PDU;
-		params->credits = 32;
+		params->credits = 2 * BULK_RBATCH;
+		params->credits_max = params->credits;
 		params->sq = 48;
 		params->rdma = false;
 		params->poll = IB_POLL_WORKQUEUE;
@@ -387,8 +390,10 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 	struct bulk_wr *wr;
 	int n = 0;
 
-	if (!bulk_smbd_can_send(smbd))
+	if (!bulk_smbd_can_send(smbd)) {
+		bulk_smbd_starved(smbd);
 		return POST_WAIT;
+	}
 	wr = bulk_smbd_get_wr(smbd, 1);
 	if (!wr)
 		return POST_FULL;

@@ -10,7 +10,9 @@
  * receive buffer posted. A buffer that has been consumed is posted again and
  * counts in @to_grant until the next PDU announces it. A PDU without data goes
  * out when half of the buffers are unannounced. Our last credit is spent only
- * on a PDU that grants some, so two sides never wait for each other.
+ * on a PDU that grants some, so two sides never wait for each other. A side that
+ * has spent all of its credits more than once asks for twice as many; the other
+ * makes more receive buffers, up to its limit, and keeps them.
  *
  * Send queue. Every work request taken from the pool is signaled and gives its
  * places back at its completion, so that the queue never overflows; two places
@@ -97,6 +99,21 @@ bool bulk_smbd_can_send(const struct bulk_smbd *smbd)
 	       (smbd->credits > 1 || (smbd->credits == 1 && smbd->to_grant));
 }
 
+/**
+ * bulk_smbd_starved - a message waits for credits
+ * @smbd: its lock held
+ *
+ * Asks for more if what there is has been spent since they were last asked for.
+ */
+void bulk_smbd_starved(struct bulk_smbd *smbd)
+{
+	lockdep_assert_held(&smbd->lock);
+	if (smbd->wish_fresh < smbd->wish || smbd->wish >= smbd->target_max)
+		return;
+	smbd->wish = min(2 * smbd->wish, smbd->target_max);
+	smbd->wish_fresh = 0;
+}
+
 /* A failed post may have posted part of the chain: end it only after draining. */
 static void smbd_unposted(struct bulk_smbd *smbd, struct bulk_wr *wr, int err)
 {
@@ -145,7 +162,7 @@ void bulk_smbd_send(struct bulk_smbd *smbd, struct bulk_wr *wr, u32 hdr_len,
 
 	lockdep_assert_held(&smbd->lock);
 	memset(h, 0, SMBD_DATA_OFFSET);
-	h->credits_requested = cpu_to_le16(smbd->target);
+	h->credits_requested = cpu_to_le16(smbd->wish);
 	h->credits_granted = cpu_to_le16(smbd->to_grant);
 	if (smbd->probing)
 		h->flags = cpu_to_le16(SMBD_RESPONSE_REQUESTED);
@@ -335,7 +352,7 @@ static int smbd_negotiate_response(struct bulk_smbd *smbd, const void *data, u32
 static int smbd_data_message(struct bulk_smbd *smbd, const void *data, u32 len)
 {
 	const struct smbd_data *h = data;
-	u32 off, data_len, granted;
+	u32 off, data_len, granted, wish;
 	int err = 0;
 
 	if (len < sizeof(*h))
@@ -343,7 +360,8 @@ static int smbd_data_message(struct bulk_smbd *smbd, const void *data, u32 len)
 	off = le32_to_cpu(h->data_offset);
 	data_len = le32_to_cpu(h->data_length);
 	granted = le16_to_cpu(h->credits_granted);
-	if (!h->credits_requested || h->remaining_data_length)
+	wish = le16_to_cpu(h->credits_requested);
+	if (!wish || h->remaining_data_length)
 		return -EPROTO;
 	if (data_len && (off < SMBD_DATA_OFFSET || off % 8 || off > len ||
 			 data_len > len - off))
@@ -355,6 +373,11 @@ static int smbd_data_message(struct bulk_smbd *smbd, const void *data, u32 len)
 	} else {
 		smbd->granted--;
 		smbd->credits += granted;
+		smbd->wish_fresh = min(smbd->wish_fresh + granted, U16_MAX);
+		smbd->peer_wish = wish;
+		if (wish > smbd->target && smbd->target < smbd->target_max &&
+		    smbd->state == BULK_SMBD_READY)
+			queue_work(bulk_wq, &smbd->grow);
 		if (le16_to_cpu(h->flags) & SMBD_RESPONSE_REQUESTED)
 			smbd->want_response = true;
 	}
@@ -373,7 +396,7 @@ static int smbd_post_recv(struct bulk_smbd *smbd, struct bulk_rbuf *rbuf)
 	};
 	int n, i;
 
-	n = bulk_shm_sges(&smbd->bufs, rbuf->off, smbd->pdu,
+	n = bulk_shm_sges(&rbuf->batch->bufs, rbuf->off, smbd->pdu,
 			  smbd->pd->local_dma_lkey, sge, BULK_MAX_SGE);
 	if (n < 0)
 		return n;
@@ -389,7 +412,7 @@ static void smbd_sync_recv(struct bulk_smbd *smbd, struct bulk_rbuf *rbuf, u32 l
 	struct ib_sge sge[BULK_MAX_SGE];
 	int n, i;
 
-	n = bulk_shm_sges(&smbd->bufs, rbuf->off, len, 0, sge, BULK_MAX_SGE);
+	n = bulk_shm_sges(&rbuf->batch->bufs, rbuf->off, len, 0, sge, BULK_MAX_SGE);
 	for (i = 0; i < n; i++)
 		ib_dma_sync_single_for_cpu(smbd->ibdev, sge[i].addr,
 					   sge[i].length, DMA_FROM_DEVICE);
@@ -398,8 +421,8 @@ static void smbd_sync_recv(struct bulk_smbd *smbd, struct bulk_rbuf *rbuf, u32 l
 static void smbd_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 {
 	struct bulk_rbuf *rbuf = container_of(wc->wr_cqe, struct bulk_rbuf, cqe);
-	struct bulk_smbd *smbd = rbuf->smbd;
-	const void *data = smbd->bufs.vaddr + rbuf->off;
+	struct bulk_smbd *smbd = rbuf->batch->smbd;
+	const void *data = rbuf->batch->bufs.vaddr + rbuf->off;
 	enum bulk_smbd_state state;
 	int err;
 
@@ -501,7 +524,7 @@ static void smbd_qp_event(struct ib_event *event, void *context)
 static int smbd_make_qp(struct bulk_smbd *smbd, const struct bulk_smbd_params *params)
 {
 	const struct ib_device_attr *dev = &smbd->ibdev->attrs;
-	u32 sq = params->sq + 1, rq = smbd->nr_rbufs + 1;	/* one for draining */
+	u32 sq = params->sq + 1, rq = params->credits_max + 1;	/* one for draining */
 	struct ib_qp_init_attr attr = {
 		.event_handler	= smbd_qp_event,
 		.qp_context	= smbd,
@@ -568,24 +591,96 @@ static int smbd_make_wrs(struct bulk_smbd *smbd, u32 n)
 	return 0;
 }
 
-static int smbd_make_bufs(struct bulk_smbd *smbd)
+static void smbd_free_batch(struct bulk_rbatch *batch, struct ib_device *ibdev)
+{
+	bulk_shm_unmap_dma(&batch->bufs, ibdev, DMA_FROM_DEVICE);
+	bulk_shm_free(&batch->bufs);
+	kfree(batch);
+}
+
+static struct bulk_rbatch *smbd_make_batch(struct bulk_smbd *smbd)
 {
 	u32 stride = ALIGN(smbd->pdu, 64), i;
+	struct bulk_rbatch *batch;
 	int err;
 
-	smbd->rbufs = kvcalloc(smbd->nr_rbufs, sizeof(*smbd->rbufs), GFP_KERNEL);
-	if (!smbd->rbufs)
-		return -ENOMEM;
-	err = bulk_shm_alloc(&smbd->bufs, (size_t)smbd->nr_rbufs * stride, 0, false);
+	batch = kzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return ERR_PTR(-ENOMEM);
+	batch->smbd = smbd;
+	for (i = 0; i < BULK_RBATCH; i++) {
+		batch->rbuf[i].cqe.done = smbd_recv_done;
+		batch->rbuf[i].batch = batch;
+		batch->rbuf[i].off = i * stride;
+	}
+	err = bulk_shm_alloc(&batch->bufs, BULK_RBATCH * stride, 0, false);
 	if (!err)
-		err = bulk_shm_map_dma(&smbd->bufs, smbd->ibdev, DMA_FROM_DEVICE);
-	for (i = 0; !err && i < smbd->nr_rbufs; i++) {
-		smbd->rbufs[i].cqe.done = smbd_recv_done;
-		smbd->rbufs[i].smbd = smbd;
-		smbd->rbufs[i].off = i * stride;
-		err = smbd_post_recv(smbd, &smbd->rbufs[i]);
+		err = bulk_shm_map_dma(&batch->bufs, smbd->ibdev, DMA_FROM_DEVICE);
+	if (err) {
+		smbd_free_batch(batch, smbd->ibdev);
+		return ERR_PTR(err);
+	}
+	return batch;
+}
+
+/* The lane's from now on: in error as well, since some may have been posted. */
+static int smbd_post_batch(struct bulk_smbd *smbd, struct bulk_rbatch *batch)
+{
+	int err = 0;
+	u32 i;
+
+	smbd->rbatch[smbd->nr_rbatches++] = batch;
+	for (i = 0; !err && i < BULK_RBATCH; i++)
+		err = smbd_post_recv(smbd, &batch->rbuf[i]);
+	return err;
+}
+
+static int smbd_make_bufs(struct bulk_smbd *smbd)
+{
+	struct bulk_rbatch *batch;
+	int err = 0;
+
+	while (!err && smbd->nr_rbatches * BULK_RBATCH < smbd->target) {
+		batch = smbd_make_batch(smbd);
+		if (IS_ERR(batch))
+			return PTR_ERR(batch);
+		err = smbd_post_batch(smbd, batch);
 	}
 	return err;
+}
+
+/*
+ * The peer would send more than it has credits for. Without memory for that it
+ * goes on with what it has.
+ */
+static void smbd_grow(struct work_struct *work)
+{
+	struct bulk_smbd *smbd = container_of(work, struct bulk_smbd, grow);
+	struct bulk_rbatch *batch;
+	int err = 0;
+
+	while (!err && READ_ONCE(smbd->target) < min(READ_ONCE(smbd->peer_wish),
+						     smbd->target_max)) {
+		batch = smbd_make_batch(smbd);
+		if (IS_ERR(batch))
+			return;
+		spin_lock_bh(&smbd->lock);
+		if (smbd->state != BULK_SMBD_READY) {
+			spin_unlock_bh(&smbd->lock);
+			smbd_free_batch(batch, smbd->ibdev);
+			return;
+		}
+		err = smbd_post_batch(smbd, batch);
+		if (!err) {
+			smbd->target += BULK_RBATCH;
+			smbd->to_grant += BULK_RBATCH;
+			smbd_maybe_grant(smbd, true);
+			trace_bulk_smbd_credits(smbd, smbd->target);
+		}
+		spin_unlock_bh(&smbd->lock);
+	}
+	if (err)
+		bulk_smbd_fail(smbd, err);
 }
 
 /**
@@ -607,8 +702,10 @@ int bulk_smbd_init(struct bulk_smbd *smbd, struct ib_pd *pd,
 	smbd->active = active;
 	smbd->pdu = params->pdu;
 	smbd->target = params->credits;
-	smbd->nr_rbufs = params->credits;
+	smbd->target_max = params->credits_max;
+	smbd->wish = params->credits;
 	smbd->last_recv = jiffies;
+	INIT_WORK(&smbd->grow, smbd_grow);
 	INIT_DELAYED_WORK(&smbd->keepalive, smbd_keepalive);
 
 	err = smbd_make_qp(smbd, params);
@@ -632,8 +729,10 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 {
 	struct bulk_wr *wr, *next;
 
-	if (smbd->keepalive.work.func)
+	if (smbd->keepalive.work.func) {
 		cancel_delayed_work_sync(&smbd->keepalive);
+		cancel_work_sync(&smbd->grow);
+	}
 	if (smbd->qp) {
 		rdma_disconnect(smbd->cm_id);
 		ib_drain_qp(smbd->qp);
@@ -652,16 +751,13 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 	if (smbd->cm_id)
 		rdma_destroy_id(smbd->cm_id);
 	smbd->cm_id = NULL;
-	if (smbd->ibdev) {
-		bulk_shm_unmap_dma(&smbd->bufs, smbd->ibdev, DMA_FROM_DEVICE);
+	while (smbd->nr_rbatches)
+		smbd_free_batch(smbd->rbatch[--smbd->nr_rbatches], smbd->ibdev);
+	if (smbd->ibdev)
 		bulk_shm_unmap_dma(&smbd->hdrs, smbd->ibdev, DMA_TO_DEVICE);
-	}
 	trace_bulk_smbd_destroyed(smbd, smbd->err);
-	bulk_shm_free(&smbd->bufs);
 	bulk_shm_free(&smbd->hdrs);
-	kvfree(smbd->rbufs);
 	kvfree(smbd->wr_pool);
-	smbd->rbufs = NULL;
 	smbd->wr_pool = NULL;
 }
 
@@ -680,6 +776,8 @@ void bulk_smbd_reset(struct bulk_smbd *smbd)
 	smbd->granted = 0;
 	smbd->to_grant = 0;
 	smbd->credits = 0;
+	smbd->wish_fresh = 0;
+	smbd->peer_wish = 0;
 	smbd->sq_free = 0;
 	smbd->want_response = false;
 	smbd->probing = false;

@@ -269,6 +269,8 @@ DECLARE_EVENT_CLASS(bulk_object_class,
 DEFINE_BULK_OBJECT_EVENT(bulk_smbd_failed);
 /* Its negotiation is over. */
 DEFINE_BULK_OBJECT_EVENT(bulk_smbd_ready);
+/* The peer may have more messages under way from now on: so many. */
+DEFINE_BULK_OBJECT_EVENT(bulk_smbd_credits);
 /* It is drained and freed. */
 DEFINE_BULK_OBJECT_EVENT(bulk_smbd_destroyed);
 /* The peer was silent for a keepalive period and is asked. */
