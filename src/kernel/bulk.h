@@ -544,6 +544,17 @@ struct bulk_wr {
 	u32			places;		/* in the send queue */
 };
 
+#define BULK_GATHER_BYTES	2048	/* a divisor of the page size */
+
+/* Where small messages are put together to one PDU. */
+struct bulk_gather {
+	struct list_head	list;		/* smbd->gathers, while it is free */
+	struct list_head	ops;		/* the owner's */
+	void			*buf;
+	dma_addr_t		dma;
+	u32			len;
+};
+
 enum bulk_smbd_state {
 	BULK_SMBD_NEW,		/* queue pair made, not connected */
 	BULK_SMBD_NEGOTIATING,	/* connected; negotiate message awaited */
@@ -608,6 +619,9 @@ struct bulk_smbd {
 	struct list_head	unposted;	/* bulk_wr whose posting failed */
 	struct bulk_wr		*wr_pool;
 	struct bulk_shm		hdrs;
+	struct list_head	gathers;	/* free bulk_gather */
+	struct bulk_gather	*gather_pool;
+	struct bulk_shm		gather_bufs;
 	struct bulk_rbatch	*rbatch[BULK_RBATCHES_MAX];
 	u32			nr_rbatches;
 	struct work_struct	grow;		/* makes target peer_wish */
@@ -623,6 +637,7 @@ struct bulk_smbd_params {
 	u16	credits;	/* multiples of BULK_RBATCH: to begin with, */
 	u16	credits_max;	/* and if the peer needs more */
 	u32	sq;		/* work requests */
+	u32	gathers;	/* struct bulk_gather */
 	bool	rdma;		/* carries RDMA (rdma_rw contexts) */
 	enum ib_poll_context poll;
 };

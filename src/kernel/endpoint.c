@@ -29,7 +29,8 @@
 #include "trace.h"
 
 #define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
-#define WINDOW_MAX	64	/* of one inbound */
+#define WINDOW_MAX	128	/* of one inbound */
+#define WINDOWS_FULL	4	/* windows' worth of messages before more slots are wanted */
 
 /* ------------------------------------------------------------------ remote channels */
 
@@ -783,6 +784,20 @@ static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 
 	return add;
 }
 
+/*
+ * ch->lock held: a sender has asked for a larger window. One that goes on running
+ * out of it would be faster with a larger share: ask the process for more slots.
+ */
+static void inbound_busy(struct bulk_channel *ch, struct bulk_inbound *in)
+{
+	u32 share = inbound_share(ch);
+
+	if (share >= WINDOW_MAX || in->received - in->grown_at < WINDOWS_FULL * share)
+		return;
+	in->grown_at = in->received;
+	bulk_channel_rx_low(ch, share);
+}
+
 /**
  * bulk_inbound_grant - slots have come free: raise windows
  * @ch: channel, its lock held
@@ -1080,6 +1095,7 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 			} else if (in->limit == in->received) {
 				bulk_channel_rx_low(ch, 1);
 			}
+			inbound_busy(ch, in);
 		}
 	}
 	spin_unlock_bh(&ch->lock);

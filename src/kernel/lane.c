@@ -35,6 +35,8 @@
 #define LANE_CREDITS	BULK_RBATCH
 #define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
+#define LANE_GATHERS	8		/* PDUs of small messages under way */
+#define LANE_GATHER_MAX	512		/* bytes of a small message */
 #define LANE_ACK_EVERY	32		/* messages */
 
 struct kmem_cache *bulk_op_cache;
@@ -56,6 +58,7 @@ void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 		params->credits = LANE_CREDITS;
 		params->credits_max = LANE_CREDITS_MAX;
 		params->sq = LANE_SQ;
+		params->gathers = LANE_GATHERS;
 		params->rdma = true;
 		/*
 		 * Software devices complete in a worker. Raising a softirq there
@@ -69,6 +72,7 @@ void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
 		params->credits = 2 * BULK_RBATCH;
 		params->credits_max = params->credits;
 		params->sq = 48;
+		params->gathers = 0;
 		params->rdma = false;
 		params->poll = IB_POLL_WORKQUEUE;
 	}
@@ -355,6 +359,26 @@ static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 	bulk_ops_finish(&ended);
 }
 
+static void lane_gather_done(struct bulk_wr *wr, enum ib_wc_status status)
+{
+	struct bulk_lane *lane = smbd_lane(wr->smbd);
+	struct bulk_gather *gather = wr->priv;
+	struct bulk_op *op, *next;
+	LIST_HEAD(ended);
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	list_for_each_entry_safe(op, next, &gather->ops, fifo) {
+		list_del_init(&op->fifo);
+		if (status != IB_WC_SUCCESS && !op->status)
+			op->status = wc_errno(status);
+		op->inflight--;
+		bulk_ep_reap(op->ep, op, &ended);
+	}
+	list_add(&gather->list, &wr->smbd->gathers);
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+}
+
 static void lane_piece_done(struct bulk_wr *wr, enum ib_wc_status status)
 {
 	struct bulk_piece *piece = wr->priv;
@@ -380,16 +404,116 @@ enum post_result {
 	POST_FULL,	/* the send queue is full */
 };
 
+/* Post the PDU of small messages that is being filled, if there is one. */
+static void gather_post(struct bulk_lane *lane)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	struct bulk_gather *gather = lane->gather;
+	struct bulk_wr *wr = lane->gather_wr;
+	struct ib_sge sge;
+
+	if (!gather)
+		return;
+	lane->gather = NULL;
+	wr->priv = gather;
+	wr->done = lane_gather_done;
+	wr->bytes = gather->len;
+	sge.addr = gather->dma;
+	sge.length = gather->len;
+	sge.lkey = smbd->pd->local_dma_lkey;
+	ib_dma_sync_single_for_device(smbd->ibdev, sge.addr, sge.length, DMA_TO_DEVICE);
+	bulk_smbd_send(smbd, wr, 0, &sge, 1, gather->len);
+}
+
+/* Make lane->gather have room for @bytes. */
+static enum post_result gather_room(struct bulk_lane *lane, u32 bytes)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+	struct bulk_gather *gather = lane->gather;
+
+	if (gather && ALIGN(gather->len, 8) + bytes > BULK_GATHER_BYTES)
+		gather_post(lane);
+	if (lane->gather)
+		return POST_OK;
+	if (!bulk_smbd_can_send(smbd)) {
+		bulk_smbd_starved(smbd);
+		return POST_WAIT;
+	}
+	gather = list_first_entry_or_null(&smbd->gathers, struct bulk_gather, list);
+	if (!gather)	/* what comes until one has ended will share the next */
+		return POST_WAIT;
+	lane->gather_wr = bulk_smbd_get_wr(smbd, 1);
+	if (!lane->gather_wr)
+		return POST_FULL;
+	list_del(&gather->list);
+	gather->len = 0;
+	lane->gather = gather;
+	return POST_OK;
+}
+
+/* The message is the lane's next. */
+static void message_header(struct bulk_lane *lane, struct bulk_rchan *rchan,
+			   struct bulk_op *op, struct bulk_message *m)
+{
+	list_del_init(&op->fifo);
+	op->todo = 0;
+	op->inflight++;
+	memset(m, 0, sizeof(*m));
+	m->h.type = BULK_MESSAGE;
+	if ((s32)(rchan->limit - rchan->sent) <= 4)
+		m->h.flags = BULK_MESSAGE_WANT;
+	m->h.length = cpu_to_le32(sizeof(*m) + op->length);
+	m->target = cpu_to_le32(rchan->target);
+	m->id = cpu_to_le16(op->id);
+	m->seq = cpu_to_le64(++lane->tx_seq);
+	lane->told = READ_ONCE(lane->rx_seq);
+	m->ack = cpu_to_le64(lane->told);
+	rchan->last_seq = lane->tx_seq;
+	trace_bulk_message_send(lane, rchan->target, op->id, lane->tx_seq, lane->told,
+				op->length);
+}
+
+/*
+ * Small messages are copied and share a PDU with all that the lane's endpoints have
+ * at the moment. If as many PDUs as there are buffers are under way, they wait for
+ * the end of one and are more by then.
+ */
+static enum post_result post_small(struct bulk_lane *lane, struct bulk_ep *ep,
+				   struct bulk_op *op)
+{
+	enum post_result r = gather_room(lane, sizeof(struct bulk_message) + op->length);
+	struct bulk_gather *gather = lane->gather;
+	struct bulk_message *m;
+	u32 off;
+
+	if (r != POST_OK)
+		return r;
+	off = ALIGN(gather->len, 8);
+	memset(gather->buf + gather->len, 0, off - gather->len);
+	m = gather->buf + off;
+	message_header(lane, ep->rchan, op, m);
+	/* length and place in the slot were checked at submission */
+	if (op->bounce)
+		memcpy(m + 1, op->bounce, op->length);
+	else if (op->length)
+		memcpy(m + 1, bulk_channel_tx_vaddr(ep->ch, op->slot) + op->addr,
+		       op->length);
+	gather->len = off + sizeof(*m) + op->length;
+	list_add_tail(&op->fifo, &gather->ops);
+	return POST_OK;
+}
+
 static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 				     struct bulk_op *op)
 {
 	struct bulk_smbd *smbd = &lane->conn.smbd;
-	struct bulk_rchan *rchan = ep->rchan;
 	struct ib_sge sge[BULK_MAX_SGE - 1];
-	struct bulk_message *m;
 	struct bulk_wr *wr;
 	int n = 0;
 
+	if (op->length <= LANE_GATHER_MAX && lane->link->features & BULK_FEATURE_GATHER)
+		return post_small(lane, ep, op);
+	gather_post(lane);
 	if (!bulk_smbd_can_send(smbd)) {
 		bulk_smbd_starved(smbd);
 		return POST_WAIT;
@@ -409,33 +533,19 @@ static enum post_result post_message(struct bulk_lane *lane, struct bulk_ep *ep,
 					 smbd->pd->local_dma_lkey, sge, ARRAY_SIZE(sge));
 		slot_for_device(smbd, sge, n);
 	}
-	list_del_init(&op->fifo);
-	op->todo = 0;
 	if (n < 0) {	/* checked at submission; the device may be going */
+		list_del_init(&op->fifo);
+		op->todo = 0;
 		bulk_smbd_put_wr(smbd, wr);
-		rchan->sent--;
+		ep->rchan->sent--;
 		op->status = n;
 		return POST_OK;
 	}
-	m = wr->hdr + SMBD_DATA_OFFSET;
-	memset(m, 0, sizeof(*m));
-	m->h.type = BULK_MESSAGE;
-	if ((s32)(rchan->limit - rchan->sent) <= 4)
-		m->h.flags = BULK_MESSAGE_WANT;
-	m->h.length = cpu_to_le32(sizeof(*m) + op->length);
-	m->target = cpu_to_le32(rchan->target);
-	m->id = cpu_to_le16(op->id);
-	m->seq = cpu_to_le64(++lane->tx_seq);
-	lane->told = READ_ONCE(lane->rx_seq);
-	m->ack = cpu_to_le64(lane->told);
-	rchan->last_seq = lane->tx_seq;
-	op->inflight++;
+	message_header(lane, ep->rchan, op, wr->hdr + SMBD_DATA_OFFSET);
 	wr->priv = op;
 	wr->done = lane_op_done;
 	wr->bytes = op->length;
-	trace_bulk_message_send(lane, rchan->target, op->id, lane->tx_seq, lane->told,
-				op->length);
-	bulk_smbd_send(smbd, wr, sizeof(*m), sge, n, op->length);
+	bulk_smbd_send(smbd, wr, sizeof(struct bulk_message), sge, n, op->length);
 	return POST_OK;
 }
 
@@ -525,6 +635,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 	wr->done = lane_op_done;
 	rdma_posted(ep, op, wr, len);
 	trace_bulk_post_rdma(smbd, rdma.wr.opcode, len);
+	gather_post(lane);	/* what comes first is posted first */
 	bulk_smbd_post(smbd, wr, &rdma.wr);
 	return POST_OK;
 }
@@ -554,6 +665,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 	rdma_posted(ep, op, wr, piece->bytes);
 	chain = rdma_rw_ctx_wrs(&piece->rw, smbd->qp, smbd->cm_id->port_num, &wr->cqe, NULL);
 	trace_bulk_post_rdma(smbd, chain->opcode, piece->bytes);
+	gather_post(lane);	/* what comes first is posted first */
 	bulk_smbd_post(smbd, wr, chain);
 	return POST_OK;
 }
@@ -638,6 +750,7 @@ void bulk_lane_pump(struct bulk_lane *lane)
 			list_move_tail(&ep->sched, &lane->active);
 	}
 	list_splice(&waiting, &lane->waiting);
+	gather_post(lane);
 	lane_ack(lane);
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
@@ -655,7 +768,7 @@ static void lane_ready(struct bulk_smbd *smbd)
 	bulk_link_kick(lane->link);
 }
 
-static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
+static int lane_recv_one(struct bulk_smbd *smbd, const void *data, u32 len)
 {
 	struct bulk_lane *lane = smbd_lane(smbd);
 	const struct bulk_message *m = data;
@@ -698,6 +811,30 @@ static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	if (READ_ONCE(lane->link->nr_closing))
 		bulk_link_kick(lane->link);
 	return 0;
+}
+
+static int lane_recv(struct bulk_smbd *smbd, const void *data, u32 len)
+{
+	for (;;) {
+		const struct bulk_hdr *h = data;
+		u32 one, step;
+		int err;
+
+		if (len < sizeof(*h))
+			return -EPROTO;
+		one = le32_to_cpu(h->length);
+		if (one > len)
+			return -EPROTO;
+		err = lane_recv_one(smbd, data, one);
+		if (err || one == len)
+			return err;
+		/* not less than a header: checked */
+		step = ALIGN(one, 8);
+		if (h->type != BULK_MESSAGE || step >= len)
+			return -EPROTO;
+		data += step;
+		len -= step;
+	}
 }
 
 static void lane_kick(struct bulk_smbd *smbd)

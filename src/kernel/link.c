@@ -241,6 +241,7 @@ static void ctl_hello(struct bulk_link *link)
 	}
 	m->version_min = cpu_to_le16(BULK_WIRE_VERSION);
 	m->version_max = cpu_to_le16(BULK_WIRE_VERSION);
+	m->features = cpu_to_le32(BULK_FEATURE_GATHER);
 	m->instance = cpu_to_le64(bulk_instance);
 	m->max_message = cpu_to_le32(RDMA_BULK_SLOT_PAYLOAD);
 	link->hello_sent = true;
@@ -275,6 +276,7 @@ static int ctl_recv_hello(struct bulk_link *link, const struct bulk_hello *m)
 		return -EPROTONOSUPPORT;
 	}
 	link->peer_instance = le64_to_cpu(m->instance);
+	link->features = le32_to_cpu(m->features);
 	link_set_state(link, BULK_LINK_READY);
 	bulk_link_kick(link);
 	return 0;

@@ -100,6 +100,7 @@ struct bulk_link {
 	bool			active;
 	bool			half;
 	u64			peer_instance;
+	u32			features;	/* the peer's; set before it is READY */
 
 	struct mutex		mutex;
 	enum bulk_link_state	state;
@@ -189,6 +190,8 @@ struct bulk_lane {
 	struct list_head	active;		/* bulk_ep.sched: something to post */
 	struct list_head	waiting;	/* bulk_ep.sched: for a key, credits, data */
 	bool			up;
+	struct bulk_gather	*gather;	/* being filled; never without the lock */
+	struct bulk_wr		*gather_wr;	/* that it goes out with */
 	u64			tx_seq;		/* last sent */
 	u64			acked;
 	u64			rx_seq;		/* last received; written in CQ context */
@@ -281,6 +284,7 @@ struct bulk_inbound {
 	struct list_head	ch_list;	/* ch->inbounds; empty when detached */
 	u32			limit, received;
 	u32			announced;	/* limit that the opener knows */
+	u32			grown_at;	/* received when more slots were asked for */
 	bool			want;
 	bool			dead;		/* channel is gone */
 	/* under link->lock */

@@ -39,6 +39,7 @@ void bulk_smbd_prepare(struct bulk_smbd *smbd, const struct bulk_smbd_ops *ops)
 	spin_lock_init(&smbd->lock);
 	smbd->state = BULK_SMBD_NEW;
 	INIT_LIST_HEAD(&smbd->wrs);
+	INIT_LIST_HEAD(&smbd->gathers);
 	INIT_LIST_HEAD(&smbd->unposted);
 }
 
@@ -591,6 +592,33 @@ static int smbd_make_wrs(struct bulk_smbd *smbd, u32 n)
 	return 0;
 }
 
+static int smbd_make_gathers(struct bulk_smbd *smbd, u32 n)
+{
+	int err;
+	u32 i;
+
+	if (!n)
+		return 0;
+	smbd->gather_pool = kcalloc(n, sizeof(*smbd->gather_pool), GFP_KERNEL);
+	if (!smbd->gather_pool)
+		return -ENOMEM;
+	err = bulk_shm_alloc(&smbd->gather_bufs, (size_t)n * BULK_GATHER_BYTES, 0, false);
+	if (!err)
+		err = bulk_shm_map_dma(&smbd->gather_bufs, smbd->ibdev, DMA_TO_DEVICE);
+	if (err)
+		return err;
+	for (i = 0; i < n; i++) {
+		struct bulk_gather *g = &smbd->gather_pool[i];
+		u32 off = i * BULK_GATHER_BYTES;
+
+		INIT_LIST_HEAD(&g->ops);
+		g->buf = smbd->gather_bufs.vaddr + off;
+		g->dma = smbd->gather_bufs.dma[off >> PAGE_SHIFT] + offset_in_page(off);
+		list_add_tail(&g->list, &smbd->gathers);
+	}
+	return 0;
+}
+
 static void smbd_free_batch(struct bulk_rbatch *batch, struct ib_device *ibdev)
 {
 	bulk_shm_unmap_dma(&batch->bufs, ibdev, DMA_FROM_DEVICE);
@@ -712,6 +740,8 @@ int bulk_smbd_init(struct bulk_smbd *smbd, struct ib_pd *pd,
 	if (!err)
 		err = smbd_make_wrs(smbd, params->sq + SMBD_GRANT_WRS);
 	if (!err)
+		err = smbd_make_gathers(smbd, params->gathers);
+	if (!err)
 		err = smbd_make_bufs(smbd);
 	if (!err)
 		queue_delayed_work(bulk_wq, &smbd->keepalive, bulk_keepalive * HZ);
@@ -753,10 +783,15 @@ void bulk_smbd_destroy(struct bulk_smbd *smbd)
 	smbd->cm_id = NULL;
 	while (smbd->nr_rbatches)
 		smbd_free_batch(smbd->rbatch[--smbd->nr_rbatches], smbd->ibdev);
-	if (smbd->ibdev)
+	if (smbd->ibdev) {
+		bulk_shm_unmap_dma(&smbd->gather_bufs, smbd->ibdev, DMA_TO_DEVICE);
 		bulk_shm_unmap_dma(&smbd->hdrs, smbd->ibdev, DMA_TO_DEVICE);
+	}
 	trace_bulk_smbd_destroyed(smbd, smbd->err);
+	bulk_shm_free(&smbd->gather_bufs);
 	bulk_shm_free(&smbd->hdrs);
+	kfree(smbd->gather_pool);
+	smbd->gather_pool = NULL;
 	kvfree(smbd->wr_pool);
 	smbd->wr_pool = NULL;
 }
@@ -771,6 +806,7 @@ void bulk_smbd_reset(struct bulk_smbd *smbd)
 {
 	spin_lock_bh(&smbd->lock);
 	INIT_LIST_HEAD(&smbd->wrs);
+	INIT_LIST_HEAD(&smbd->gathers);
 	smbd->ibdev = NULL;
 	smbd->pd = NULL;
 	smbd->granted = 0;

@@ -127,6 +127,12 @@ struct bulk_hdr {
 
 #define BULK_WIRE_VERSION	1
 
+/*
+ * This side takes PDUs of several MESSAGEs on data lanes, each beginning at a
+ * multiple of 8 bytes from the first.
+ */
+#define BULK_FEATURE_GATHER	0x01
+
 /* First message on a control lane, in both directions, once. */
 struct bulk_hello {
 	struct bulk_hdr	h;
@@ -257,7 +263,8 @@ struct bulk_key_revoke {
 /*
  * A message for channel @target. @seq counts the messages of this lane and
  * direction from 1; @ack is the last sequence received on it. h.flags
- * BULK_MESSAGE_WANT: the sender would like a larger window.
+ * BULK_MESSAGE_WANT: the sender would like a larger window. Several may share a
+ * PDU: BULK_FEATURE_GATHER.
  */
 #define BULK_MESSAGE_WANT	0x01
 
