@@ -72,6 +72,8 @@ static int cmd_check(const struct rdma_bulk_cmd *cmd)
 			return -EFAULT;
 		break;
 	case RDMA_BULK_LOCAL_SLOT:
+		if (cmd->local == RDMA_BULK_NO_SLOT)
+			return -EINVAL;
 		if (cmd->addr > RDMA_BULK_SLOT_PAYLOAD ||
 		    cmd->length > RDMA_BULK_SLOT_PAYLOAD - cmd->addr)
 			return -EMSGSIZE;
