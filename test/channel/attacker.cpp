@@ -125,6 +125,7 @@ struct Attack {
   Bytes private_bytes;
   std::optional<Bytes> negotiation;  // none: nothing is sent at all
   std::vector<Bytes> pdus;           // sent after a good negotiation
+  std::vector<Bytes> data_pdus;      // sent on a data lane of root's, which is asked for by `pdus`
   bool rdma_write = false;
   bool rdma_read = false;
 };
@@ -235,6 +236,32 @@ std::vector<Attack> attacks() {
   after_hello("key_refused_of_nothing", bulk(11, Writer().u32(0x7fffffff).u32(4)));
   after_hello("lane_offer_out_of_nothing", bulk(3, Writer().u32(0).u32(0).u64(1)));
   after_hello("key_resolve_of_a_guess", bulk(9, Writer().u32(1).u32(0).u32(1).u32(1).zeros(16)));
+  const auto on_data_lane = [&](std::string name, std::vector<Bytes> messages) {
+    Attack& attack = add(std::move(name));
+    attack.pdus = {pdu(hello()), pdu(bulk(2, Writer().u32(0).u32(0)))};
+    for (const Bytes& message : messages)
+      attack.data_pdus.push_back(pdu(message));
+  };
+  const Bytes ack = bulk(33, Writer().u64(0));
+  const auto message = [](std::optional<std::uint32_t> length = {}, std::uint16_t reserved = 0) {
+    return bulk(32, Writer().u32(0x7fffffff).u16(1).u16(reserved).u64(1).u64(0).zeros(8), 0, 0, length);
+  };
+  const auto joined = [](Bytes first, const Bytes& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  };
+  on_data_lane("message_for_nobody", {message()});
+  on_data_lane("message_with_reserved_bits", {message({}, 1)});
+  on_data_lane("message_of_no_length", {message(0)});
+  on_data_lane("message_shorter_than_a_header", {message(7)});
+  on_data_lane("message_shorter_than_its_own_header", {message(31)});
+  on_data_lane("message_longer_than_the_pdu", {message(41)});
+  on_data_lane("message_of_four_gigabytes", {message(0xffffffff)});
+  on_data_lane("message_cut_in_its_header", {Bytes(4, 1)});
+  on_data_lane("ack_of_what_was_not_sent", {bulk(33, Writer().u64(1))});
+  on_data_lane("ack_sharing_a_pdu", {joined(ack, ack)});
+  on_data_lane("ack_and_message_sharing_a_pdu", {joined(ack, message())});
+  on_data_lane("hello_on_a_data_lane", {hello()});
   with_pdus("more_pdus_than_credits", std::vector<Bytes>(600, pdu(hello())));
 
   add("rdma_write_into_the_kernel").rdma_write = true;
@@ -432,8 +459,9 @@ class Connection {
   bool ended_ = false;
 };
 
-std::string run(const Attack& attack, const sockaddr_in& from, const sockaddr_in& to) {
-  Connection connection;
+// Empty: connected and negotiated. Else what to print.
+std::string begin(Connection& connection, const Attack& attack, const sockaddr_in& from,
+                  const sockaddr_in& to) {
   if (std::string outcome = connection.connect(attack, from, to); !outcome.empty()) return outcome;
   if (!connection.send(*attack.negotiation)) return "error cannot send";
   const auto answer = connection.receive(10s);
@@ -446,9 +474,42 @@ std::string run(const Attack& attack, const sockaddr_in& from, const sockaddr_in
     std::snprintf(text, sizeof(text), "refused %08x", status);
     return text;
   }
+  return "";
+}
+
+// The token of the next LANE_OFFER.
+std::optional<std::uint64_t> offered(Connection& control) {
+  while (const auto bytes = control.receive(20s)) {
+    if (bytes->size() != 24 + 24 || (*bytes)[24] != 3) continue;
+    std::uint64_t token = 0;
+    std::memcpy(&token, bytes->data() + 24 + 16, sizeof(token));
+    return token;
+  }
+  return std::nullopt;
+}
+
+std::string run_data_lane(Connection& control, const Attack& attack, const sockaddr_in& from,
+                          const sockaddr_in& to) {
+  const auto token = offered(control);
+  if (!token) return "error no data lane was offered";
+  Attack lane = attack;
+  lane.private_bytes = private_data(2, *token);
+  Connection connection;
+  if (const std::string outcome = begin(connection, lane, from, to); !outcome.empty())
+    return "error the data lane: " + outcome;
+  for (const Bytes& bytes : attack.data_pdus) {
+    if (!connection.send(bytes)) break;
+  }
+  return connection.ended_within(3s) ? "disconnected" : "connected";
+}
+
+std::string run(const Attack& attack, const sockaddr_in& from, const sockaddr_in& to) {
+  Connection connection;
+  if (std::string outcome = begin(connection, attack, from, to); !outcome.empty()) return outcome;
   for (const Bytes& bytes : attack.pdus) {
     if (!connection.send(bytes)) break;
   }
+  if (!attack.data_pdus.empty()) return run_data_lane(connection, attack, from, to);
   if (attack.rdma_write) connection.send(Bytes(64, 0xee), IBV_WR_RDMA_WRITE);
   if (attack.rdma_read) connection.send(Bytes(64, 0), IBV_WR_RDMA_READ);
   if (connection.ended_within(3s)) return "disconnected";

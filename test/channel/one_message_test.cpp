@@ -401,6 +401,86 @@ TEST_P(Messages, many_endpoints_between_the_same_channels) {
     EXPECT_TRUE(is(a_.channel.ep_close(ep), 0));
 }
 
+// Small messages share PDUs, large ones and RDMA do not: nothing may overtake.
+TEST_P(Messages, small_and_large_ones_and_puts_of_many_endpoints_keep_their_order) {
+  constexpr std::uint16_t total = 600;
+  constexpr std::size_t some[] = {0, 1, 8, 511, 512, 513, 7, 3000, 64, 8256, 9, 100};
+  std::vector<EpHandle> eps{pair_.ab};
+  for (int i = 0; i < 3; ++i)
+    eps.push_back(a_.connect(b_.channel.address(), {&b_}));
+  Pages from(4096);
+  Pages to(total * 8);
+  auto own = a_.domain.register_memory(from.data(), from.size(), Access::local);
+  auto peer = b_.domain.register_memory(to.data(), to.size(), Access::remote_read_write);
+  ASSERT_TRUE(own.ok() && peer.ok());
+
+  std::vector<std::byte> bytes(max_message);
+  std::size_t looked = 0;
+  const auto look = [&] {
+    for (; looked < b_.log.messages.size(); ++looked) {
+      const Received& m = b_.log.messages[looked];
+      ASSERT_EQ(m.bytes.size(), some[m.id % std::size(some)]);
+      ASSERT_TRUE(holds(m.bytes, m.id)) << m.id;
+      // The PUT of the same endpoint that was submitted before this message is visible.
+      std::uint64_t put = 0;
+      std::memcpy(&put, to.data() + m.id * 8, sizeof(put));
+      ASSERT_EQ(put, ~std::uint64_t{0}) << m.id;
+    }
+  };
+  fill(from.span(), 1);
+  std::memset(from.data(), 0xff, 8);
+  for (std::uint16_t i = 0; i < total; ++i) {
+    const EpHandle ep = eps[i % eps.size()];
+    const std::size_t size = some[i % std::size(some)];
+    fill(std::span(bytes).first(size), i);
+    const auto patiently = [&](auto&& submit) {
+      Status status;
+      ASSERT_TRUE(pair_.wait(
+          [&] {
+            status = submit();
+            return !status.again();
+          },
+          "to be accepted"));
+      ASSERT_TRUE(is(status, 0));
+    };
+    patiently([&] {
+      return a_.channel.submit(
+          Command::put(ep, Local::region(own->handle(), from.data()), 8,
+                       {reinterpret_cast<std::uintptr_t>(to.data() + i * 8), peer->key()}, 2));
+    });
+    patiently([&] {
+      return a_.channel.send(ep, Local::user(bytes.data()), static_cast<std::uint32_t>(size), i, 3);
+    });
+    look();
+  }
+  ASSERT_TRUE(pair_.wait([&] { return b_.log.received >= total && a_.channel.outstanding() == 0; }, "all"));
+  look();
+  std::vector<int> last(eps.size(), -1);
+  for (const Received& m : b_.log.messages) {
+    EXPECT_GT(m.id, last[m.id % eps.size()]);
+    last[m.id % eps.size()] = m.id;
+  }
+  EXPECT_EQ(b_.log.messages.size(), total);
+}
+
+TEST_P(Messages, a_sender_that_runs_out_of_its_window_again_and_again_gets_a_larger_one) {
+  const std::uint32_t before = b_.channel.rx_total();
+  ASSERT_LT(before, b_.channel.limits().rx_slots);
+  std::uint64_t sent = 0;
+  ASSERT_TRUE(pair_.wait(
+      [&] {
+        Status status;  // until the window is spent
+        do {
+          status = a_.channel.send(pair_.ab, Local::user("hello"), 5, 9, 1);
+          sent += status.ok() ? 1 : 0;
+        } while (status.ok());
+        EXPECT_TRUE(status.again()) << status.text();
+        return b_.channel.rx_total() > before || !status.again();
+      },
+      "the receiver to have more slots"));
+  ASSERT_TRUE(pair_.wait([&] { return b_.log.received == sent && a_.channel.outstanding() == 0; }, "all"));
+}
+
 TEST_P(Messages, poll_wakes_a_sleeper) {
   pollfd file{b_.channel.poll_fd(), POLLIN, 0};
   // until nothing is left to come
