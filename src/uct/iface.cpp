@@ -2,6 +2,7 @@
 
 #include "uct/iface.hpp"
 
+#include <net/if.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -23,8 +24,24 @@ constexpr std::size_t data_alignment = 16;
 
 constexpr unsigned idle_poll_limit = 64;  // calls before a clock is looked at
 constexpr std::chrono::microseconds polling_time{200};   // in vain, before it sleeps
-constexpr std::chrono::microseconds sleeping_time{100};  // at most, in one call of progress
 constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
+
+// At most, in one call of progress: what comes by other ways than this interface is found by the next call, so
+// it may wait for an eighth longer than it has been waited for already.
+constexpr std::chrono::microseconds shortest_sleep{100};
+constexpr std::chrono::microseconds longest_sleep{1000};
+
+std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited) {
+  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 8), shortest_sleep,
+                    longest_sleep);
+}
+
+// The interface that this thread has polled in vain last, and since when no other. Never dereferenced.
+struct OnlyOne {
+  const Iface* iface = nullptr;
+  std::chrono::steady_clock::time_point since;
+};
+thread_local OnlyOne only_one;
 
 std::uint32_t headroom_for(std::size_t user_headroom, std::size_t own) {
   return static_cast<std::uint32_t>((user_headroom + own + data_alignment - 1) / data_alignment *
@@ -86,6 +103,7 @@ Iface::Iface(const Device& device, const IfaceConfig& options, std::size_t user_
       device_(device),
       device_address_{device.address, device.link_layer, wire_generation},
       estimates_(Estimates::of(device, options)),
+      netdev_index_(if_nametoindex(device.netdev.c_str())),
       user_headroom_(user_headroom),
       max_events_(std::max(options.max_events, 1U)),
       yield_after_(options.yield_after),
@@ -208,15 +226,18 @@ unsigned Iface::progress() {
 }
 
 // Nothing happened. Who polls on and on is not to keep the processor from those it waits for; who calls now
-// and then, between other work, is not to be held up.
+// and then, between other work, is not to be held up, nor is who polls several interfaces in turn: asleep on
+// one it would miss the others' events.
 void Iface::idle() {
   if (idle_polls_ != UINT_MAX) ++idle_polls_;
   if (idle_sleep_ && idle_polls_ >= idle_poll_limit) {
     const auto now = std::chrono::steady_clock::now();
     if (idle_polls_ == idle_poll_limit || now - last_idle_ > longest_pause) idle_since_ = now;
+    if (only_one.iface != this) only_one = {this, now};
     last_idle_ = now;
-    if (now - idle_since_ > polling_time) {
-      static_cast<void>(channel_->wait_for(sleeping_time));
+    const auto waited = now - std::max(idle_since_, only_one.since);
+    if (waited > polling_time) {
+      static_cast<void>(channel_->wait_for(sleeping_time(waited)));
       last_idle_ = std::chrono::steady_clock::now();
       return;
     }

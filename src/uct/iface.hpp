@@ -22,6 +22,7 @@
 #include "uct/list.hpp"
 #include "uct/operation.hpp"
 #include "uct/perf.hpp"
+#include "uct/route.hpp"
 
 namespace bulk::uct {
 
@@ -44,7 +45,7 @@ class Iface : public abi::BaseIface {
   ucs_status_t query(uct_iface_attr_t* attr);
   void get_device_address(uct_device_addr_t* address) const;
   void get_address(uct_iface_addr_t* address) const;
-  bool is_reachable(const abi::IsReachableParams& params) const;
+  bool is_reachable(const abi::IsReachableParams& params);
   template <class Attr>
   ucs_status_t estimate_perf(Attr& attr) const;
 
@@ -114,6 +115,8 @@ class Iface : public abi::BaseIface {
   Device device_;
   DeviceAddress device_address_;
   Estimates estimates_;
+  unsigned netdev_index_;  // of the device's network interface
+  Routes routes_;
   std::size_t user_headroom_;
   unsigned max_events_;
   unsigned yield_after_;

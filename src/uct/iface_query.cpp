@@ -100,7 +100,7 @@ void Iface::get_address(uct_iface_addr_t* address) const {
   pack_token(channel_->address().token(), reinterpret_cast<std::byte*>(address));
 }
 
-bool Iface::is_reachable(const abi::IsReachableParams& params) const {
+bool Iface::is_reachable(const abi::IsReachableParams& params) {
   using Params = abi::IsReachableParams;
   const std::uint64_t mask = params.field_mask;
   if ((mask & Params::field_device_addr) == 0 || params.device_addr == nullptr)
@@ -123,12 +123,12 @@ bool Iface::is_reachable(const abi::IsReachableParams& params) const {
   if ((mask & Params::field_scope) != 0 && params.scope == abi::ReachabilityScope::device)
     return refuse(params, "%s is another device than %s", peer_text.c_str(), device_.name.c_str());
 
-  const Route route = route_to(peer->ip, device_address_.ip);
+  const Route route = routes_.to(peer->ip, device_address_.ip);
   if (route.local)
     return refuse(params, "%s is another address of this host, which %s does not reach", peer_text.c_str(),
                   device_.name.c_str());
   if (route.interface == 0) return refuse(params, "there is no route to %s", peer_text.c_str());
-  if (route.interface != if_nametoindex(device_.netdev.c_str())) {
+  if (route.interface != netdev_index_) {
     char name[IF_NAMESIZE] = "?";
     if_indextoname(route.interface, name);
     return refuse(params, "the route to %s goes through %s, and %s is on %s", peer_text.c_str(), name,

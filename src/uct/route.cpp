@@ -76,4 +76,16 @@ Route route_to(const Address& to, const Address& from) {
   return parse(answer);
 }
 
+Route Routes::to(const Address& to, const Address& from) {
+  constexpr std::chrono::seconds lifetime{1};
+  const auto now = Clock::now();
+  if (now - since_ > lifetime) {
+    known_.clear();
+    since_ = now;
+  }
+  const auto [place, is_new] = known_.try_emplace(to.ip_text() + " " + from.ip_text());
+  if (is_new) place->second = route_to(to, from);
+  return place->second;
+}
+
 }  // namespace bulk::uct

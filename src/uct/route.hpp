@@ -4,6 +4,10 @@
 
 #pragma once
 
+#include <chrono>
+#include <map>
+#include <string>
+
 #include "channel/types.hpp"
 
 namespace bulk::uct {
@@ -15,5 +19,17 @@ struct Route {
 
 // Looks `to` up in this process's network namespace, for traffic that comes from the own address `from`.
 Route route_to(const Address& to, const Address& from);
+
+// Answers of route_to, kept for a second: UCX asks several times for each endpoint, and jobs make many at once.
+class Routes {
+ public:
+  Route to(const Address& to, const Address& from);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Clock::time_point since_;
+  std::map<std::string, Route> known_;  // by destination and source
+};
 
 }  // namespace bulk::uct

@@ -16,7 +16,7 @@ from ..demo import perftest_rows
 SERVER = "10.77.0.2"
 _DEVICE = "rxe0"
 _FABRIC = "fabric0"
-_WINDOW = 16  # operations under way, of verbs, RDS and the channel library
+_WINDOW = 16  # operations under way, of every contender in rows of bandwidth
 _BYTES = 24 << 20  # moved by one measurement of bandwidth, at most
 _MESSAGE = 8256  # bytes of one message of a channel, at most
 _OPERATIONS = 2000  # of one measurement, at most
@@ -134,7 +134,7 @@ def _host(who: Contender) -> str:
 def _ucx_perftest(who: Contender, test: str, size: int, count: int, column: int) -> Callable[[int], Job]:
     def make(port: int) -> Job:
         common = [*who.wrapper, "ucx_perftest", "-P", "0", "-p", str(port), *(["-E", "sleep"] if who.sleeps else [])]
-        client = [*common, _host(who), "-t", test, "-s", str(size), "-n", str(count), "-w", str(max(3, min(20, count // 10))), "-f", "-v"]
+        client = [*common, _host(who), "-t", test, "-s", str(size), "-n", str(count), "-O", str(_WINDOW), "-w", str(max(3, min(20, count // 10))), "-f", "-v"]
         return Job(common, client, _read_perftest(column), _ucx_environment(who), local=who.local)
     return make
 
