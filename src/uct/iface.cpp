@@ -29,10 +29,10 @@ constexpr std::chrono::microseconds longest_pause{100};  // between two calls of
 // At most, in one call of progress: what comes by other ways than this interface is found by the next call, so
 // it may wait for an eighth longer than it has been waited for already.
 constexpr std::chrono::microseconds shortest_sleep{100};
-constexpr std::chrono::microseconds longest_sleep{1000};
+constexpr std::chrono::microseconds longest_sleep{2000};
 
 std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited) {
-  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 8), shortest_sleep,
+  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_sleep,
                     longest_sleep);
 }
 
@@ -102,7 +102,7 @@ Iface::Iface(const Device& device, const IfaceConfig& options, std::size_t user_
     : abi::BaseIface{},
       device_(device),
       device_address_{device.address, device.link_layer, wire_generation},
-      estimates_(Estimates::of(device, options)),
+      estimates_(Estimates::of(device, options, is_software_device(device.name))),
       netdev_index_(if_nametoindex(device.netdev.c_str())),
       user_headroom_(user_headroom),
       max_events_(std::max(options.max_events, 1U)),

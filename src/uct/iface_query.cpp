@@ -76,7 +76,7 @@ ucs_status_t Iface::query(uct_iface_attr_t* attr) {
   attr->iface_addr_len = iface_address_bytes;
   attr->ep_addr_len = 0;
 
-  attr->overhead = estimates_.overhead;
+  attr->overhead = estimates_.post;
   attr->bandwidth.dedicated = 0;
   attr->bandwidth.shared = estimates_.bandwidth;
   attr->latency = ucs_linear_func_make(estimates_.latency, 0);
