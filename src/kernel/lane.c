@@ -14,7 +14,8 @@
  *
  * An operation is cut into pieces of at most LANE_PIECE bytes, at the borders of
  * the memory regions on both sides, so that it never takes more than a quarter
- * of the send queue.
+ * of the send queue. Pieces of GETs are larger: what they bring takes the other
+ * direction, and messages posted behind them do not wait for it.
  *
  * Locks: the lane's lock (conn.smbd.lock) covers queues and posting; pumping
  * happens in the submitting process and in the completion softirq.
@@ -32,6 +33,7 @@
 #define LANE_PIECE	(256u << 10)	/* bytes in one piece */
 #define LANE_QUANTUM	(256u << 10)	/* bytes per turn */
 #define LANE_SHARE	(1u << 20)	/* bytes under way per endpoint */
+#define LANE_READ	4		/* of all three GETs have so many times as much */
 #define LANE_CREDITS	BULK_RBATCH
 #define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
@@ -573,6 +575,12 @@ static enum post_result post_key(struct bulk_op *op)
 	return POST_OK;
 }
 
+/* LANE_PIECE, _QUANTUM or _SHARE for an operation */
+static u32 lane_bytes(const struct bulk_op *op, u32 bytes)
+{
+	return op->op == RDMA_BULK_OP_GET ? LANE_READ * bytes : bytes;
+}
+
 static void rdma_posted(struct bulk_ep *ep, struct bulk_op *op, struct bulk_wr *wr, u32 len)
 {
 	wr->bytes = len;
@@ -594,7 +602,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 		.wr.sg_list	= sge,
 		.wr.send_flags	= IB_SEND_SIGNALED,
 	};
-	u64 run, len = min_t(u64, op->todo, LANE_PIECE);
+	u64 run, len = min_t(u64, op->todo, lane_bytes(op, LANE_PIECE));
 	u32 max_sge = min_t(u32, BULK_MAX_SGE, smbd->ibdev->attrs.max_sge_rd ?: BULK_MAX_SGE);
 	struct bulk_wr *wr;
 	int n;
@@ -674,7 +682,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 				  struct list_head *ended)
 {
-	u32 limit = ep->inflight + LANE_QUANTUM;
+	u32 before = ep->inflight, quantum;
 	enum post_result r;
 	struct bulk_op *op;
 
@@ -682,13 +690,14 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 		op = list_first_entry_or_null(&ep->fifo, struct bulk_op, fifo);
 		if (!op)
 			return POST_IDLE;
+		quantum = lane_bytes(op, LANE_QUANTUM);
 		if (op->op == RDMA_BULK_OP_SEND) {
 			r = post_message(lane, ep, op);
 			if (r == POST_OK)
 				bulk_ep_reap(ep, op, ended);
 			return r;
 		}
-		if (ep->inflight >= LANE_SHARE)
+		if (ep->inflight >= lane_bytes(op, LANE_SHARE))
 			return POST_WAIT;
 		r = post_key(op);
 		if (r == POST_OK)
@@ -699,7 +708,7 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 			bulk_ep_reap(ep, op, ended);
 			r = POST_OK;
 		}
-	} while (r == POST_OK && ep->inflight < limit);
+	} while (r == POST_OK && ep->inflight - before < quantum);
 	return r;
 }
 

@@ -29,7 +29,7 @@ constexpr std::chrono::microseconds longest_pause{100};  // between two calls of
 // At most, in one call of progress: what comes by other ways than this interface is found by the next call, so
 // it may wait for an eighth longer than it has been waited for already.
 constexpr std::chrono::microseconds shortest_sleep{100};
-constexpr std::chrono::microseconds longest_sleep{2000};
+constexpr std::chrono::microseconds longest_sleep{5000};
 
 std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited) {
   return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_sleep,
