@@ -27,7 +27,7 @@ constexpr std::chrono::microseconds polling_time{200};   // in vain, before it s
 constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
 
 // At most, in one call of progress: what comes by other ways than this interface is found by the next call, so
-// it may wait for an eighth longer than it has been waited for already.
+// it may wait half as long again as it has been waited for already.
 constexpr std::chrono::microseconds shortest_sleep{100};
 constexpr std::chrono::microseconds longest_sleep{5000};
 

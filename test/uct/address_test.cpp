@@ -5,9 +5,12 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 
 #include <cstring>
 #include <vector>
+
+#include "uct/route.hpp"
 
 namespace {
 
@@ -112,6 +115,17 @@ TEST(Strangers, HaveAddressesThatMeanSomethingElseElsewhere) {
   expect_strangers(v4, {ip("0.0.0.0"), LinkLayer::roce, 1}, "unspecified");
   expect_strangers(v6, {ip("::1"), LinkLayer::roce, 1}, "loopback");
   expect_strangers(v6, {ip("fe80::1"), LinkLayer::roce, 1}, "link-local");
+}
+
+TEST(Routes, TellWhatTheKernelTells) {
+  bulk::uct::Routes routes;
+  const Address loopback = ip("127.0.0.1");
+  for (int i = 0; i < 2; ++i) {  // the second answer is a kept one
+    const bulk::uct::Route route = routes.to(loopback, loopback);
+    EXPECT_TRUE(route.local);
+    EXPECT_EQ(route.interface, if_nametoindex("lo"));
+  }
+  EXPECT_FALSE(routes.to(ip("255.255.255.255"), loopback).local);
 }
 
 }  // namespace

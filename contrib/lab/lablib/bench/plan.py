@@ -29,7 +29,7 @@ class Contender:
     """A way to move data. `environment` is printed with the results."""
 
     name: str
-    kind: str  # ucx, verbs, rds, channel
+    kind: str  # ucx, verbs, rds, channel, mpi
     environment: dict[str, str] = field(default_factory=dict)
     wrapper: tuple[str, ...] = ()
     sleeps: bool = False
@@ -90,6 +90,7 @@ def contenders(gid_index: int) -> dict[str, Contender]:
         Contender("rds-sleep", "rds", sleeps=True),
         Contender("channel", "channel"),
         Contender("channel-sleep", "channel", sleeps=True),
+        Contender("no-ucx", "mpi"),  # what an MPI job's start takes in any case
     ]
     return {one.name: one for one in who}
 
@@ -291,12 +292,13 @@ def _processor(all_: dict[str, Contender], full: bool) -> list[Row]:
 def _mpi(all_: dict[str, Contender], ranks: int) -> Row:
     """Start-up of an MPI job: there is no server, mpirun starts all."""
     row = Row(f"MPI start, 2 hosts x {ranks} ranks", "times", "ms", ("mpi_init", "first_messages", "total"), True)
-    for name in ("bulk-default", "rc_verbs", "rc_verbs-rx256", "ud_verbs", "tcp", "ucx-default"):
+    for name in ("bulk-default", "rc_verbs", "rc_verbs-rx256", "ud_verbs", "tcp", "ucx-default", "no-ucx"):
         who = all_[name]
+        messages = ["ob1", "--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", _FABRIC] if who.kind == "mpi" else ["ucx"]
 
-        def make(port: int, who: Contender = who) -> Job:
+        def make(port: int, who: Contender = who, messages: list[str] = messages) -> Job:
             command = ["mpirun", "--allow-run-as-root", "-np", str(2 * ranks), "--host", f"host1:{ranks},host2:{ranks}", "--map-by", "slot",
-                       "--mca", "pml", "ucx", "--mca", "opal_common_ucx_tls", "any", "--mca", "opal_common_ucx_devices", "any",
+                       "--mca", "pml", *messages, "--mca", "opal_common_ucx_tls", "any", "--mca", "opal_common_ucx_devices", "any",
                        "--mca", "mpi_yield_when_idle", "1", "--prtemca", "prte_if_include", _FABRIC]
             for setting in _ucx_environment(who).items():
                 command += ["-x", "=".join(setting)]

@@ -109,7 +109,7 @@ def write_markdown(path: Path, header: Header, runner: Runner, rows: list[Row]) 
 
 
 def _described(who: Contender) -> str:
-    how = {"ucx": "ucx_perftest or ucp_bench", "verbs": "perftest", "rds": "rds_bench", "channel": "channel_bench"}[who.kind]
+    how = {"ucx": "ucx_perftest or ucp_bench", "verbs": "perftest", "rds": "rds_bench", "channel": "channel_bench", "mpi": "Open MPI's own messages (ob1) over TCP"}[who.kind]
     environment = " ".join(f"{name}={value}" for name, value in who.environment.items() if name != "gid")
     notes = [how, *([f"`{environment}`"] if environment else []), *(["sleeps in poll()"] if who.sleeps else []), *(["both ends on one host"] if who.local else [])]
     return f"**{who.name}**: {', '.join(notes)}"
