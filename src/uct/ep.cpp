@@ -147,13 +147,14 @@ void Ep::fail(ucs_status_t why) {
   end_if_drained();
 }
 
-// Messages of which the user was told that they went, and which have no completion.
+// What the user was told of that it went: messages and small PUTs, and flushes, which alone have a completion.
 void Ep::drop_deferred() {
   if (!deferred_) return;
   Operation& operation = *deferred_->operation;
   deferred_.reset();
   --outstanding_;
   if (operation.kind == OperationKind::put) --puts_;
+  if (operation.completion != nullptr) iface_.complete_later(id_, *operation.completion, failure_);
   iface_.drop(operation);
 }
 
@@ -332,7 +333,20 @@ ucs_status_t Ep::flush(unsigned flags, uct_completion_t* completion) {
   Operation& operation = iface_.operations().take(OperationKind::flush, id_);
   operation.completion = completion;
   const bool remote = (flags & UCT_FLUSH_FLAG_REMOTE) != 0;
-  return submit(Command::flush(handle_, operation.user_data(), remote), operation);
+  const Command command = Command::flush(handle_, operation.user_data(), remote);
+  const Status submitted = iface_.channel().submit(command);
+  if (submitted.ok() || submitted.again()) {
+    // UCP's queued flush must not be told to wait: it asks again at once, may end by that, and stays queued.
+    if (submitted.again()) {
+      blocked_ = true;
+      deferred_ = Deferred{command, &operation};
+    }
+    accepted(operation);
+    return UCS_INPROGRESS;
+  }
+  iface_.operations().put_back(operation);
+  const ucs_status_t refusal = refused(submitted);
+  return failure_ != UCS_OK ? failure_ : refusal;
 }
 
 bool Ep::is_connected_to(const DeviceAddress* device, std::optional<Token> token) const {

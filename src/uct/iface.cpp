@@ -216,6 +216,7 @@ void Iface::fail_all(ucs_status_t why) {
 unsigned Iface::progress() {
   Events events(*this);
   unsigned count = channel_->progress(events, max_events_);
+  if (!ended_.empty()) count += complete_ended();
   if (!failed_.empty()) count += report_failures();
   if (dispatch_due_) count += dispatch_pending();
   if (count != 0)
@@ -307,6 +308,14 @@ void Iface::release_slot(uct_recv_desc_t* self, void* descriptor) {
   static_cast<void>(iface.channel_->rx_return(RxSlot{static_cast<std::uint32_t>(head->slot)}));
 }
 
+unsigned Iface::complete_ended() {
+  const std::vector<Ended> round = std::exchange(ended_, {});
+  for (const Ended& one : round) {
+    if (find(one.ep) != nullptr) complete(*one.completion, one.status);
+  }
+  return static_cast<unsigned>(round.size());
+}
+
 unsigned Iface::report_failures() {
   unsigned count = 0;
   while (Ep* ep = failed_.pop_front()) {
@@ -335,7 +344,7 @@ unsigned Iface::dispatch_pending() {
 }
 
 ucs_status_t Iface::arm() {
-  if (!failed_.empty() || (dispatch_due_ && !waiting_.empty())) return UCS_ERR_BUSY;
+  if (!failed_.empty() || !ended_.empty() || (dispatch_due_ && !waiting_.empty())) return UCS_ERR_BUSY;
   return channel_->arm() ? UCS_OK : UCS_ERR_BUSY;
 }
 
@@ -343,7 +352,7 @@ ucs_status_t Iface::arm() {
 
 ucs_status_t Iface::flush() const {
   // UCP takes OK to mean that nothing of the worker is left, and does not ask about what it has queued.
-  return operations_.in_use() == 0 && queued_ == 0 ? UCS_OK : UCS_INPROGRESS;
+  return operations_.in_use() == 0 && queued_ == 0 && ended_.empty() ? UCS_OK : UCS_INPROGRESS;
 }
 
 void Iface::fence() {

@@ -80,6 +80,10 @@ class Iface : public abi::BaseIface {
   // Queued requests may find resources now.
   void resources_came() { dispatch_due_ = true; }
   void report_failure(Ep& ep) { failed_.push_back(ep.failed_link); }
+  // The user hears of it from progress, unless its endpoint is gone by then.
+  void complete_later(EpId ep, uct_completion_t& completion, ucs_status_t status) {
+    ended_.push_back({ep, &completion, status});
+  }
 
  private:
   class Events;
@@ -95,6 +99,12 @@ class Iface : public abi::BaseIface {
     Iface* iface;
   };
 
+  struct Ended {
+    EpId ep;
+    uct_completion_t* completion;
+    ucs_status_t status;
+  };
+
   struct EpEntry {
     Ep* ep = nullptr;
     std::uint32_t generation = 1;
@@ -106,6 +116,7 @@ class Iface : public abi::BaseIface {
   SlotAction deliver(const Message& message);
   void end(const Done& done);
   void fail_all(ucs_status_t why);
+  unsigned complete_ended();
   unsigned report_failures();
   unsigned dispatch_pending();
   void idle();
@@ -132,6 +143,7 @@ class Iface : public abi::BaseIface {
   List<Ep> waiting_;  // have queued requests
   std::size_t queued_ = 0;   // these requests
   List<Ep> failed_;   // to be reported
+  std::vector<Ended> ended_;  // to be completed
   bool dispatch_due_ = false;
   std::uint64_t fence_epoch_ = 0;
   std::uint32_t puts_ = 0;               // outstanding, posted after the last fence

@@ -39,6 +39,66 @@ TEST(Failure, OfThePeerIsReportedOnce) {
   EXPECT_EQ(uct_iface_flush(here.iface(), 0, nullptr), UCS_OK);
 }
 
+void ignore_completion(uct_completion_t*) {}
+
+// A pending flush of UCP asks twice. Told first to wait and then of the failure it ended, and stayed queued.
+TEST(Failure, FlushTellsItAtOnce) {
+  Node here;
+  auto there = std::make_unique<Node>();
+  Endpoint ep(here, *there);
+  ASSERT_EQ(repeat({&here, there.get()}, [&] { return uct_ep_am_short(ep.get(), 1, 0, nullptr, 0); }),
+            UCS_OK);
+  ASSERT_TRUE(wait_until({&here, there.get()}, [&] { return there->arrived.size() == 1; }));
+  ASSERT_EQ(uct_ep_am_short(ep.get(), 1, 0, nullptr, 0), UCS_OK);  // nobody reads of its end
+  there.reset();
+
+  constexpr int many = 1000;
+  uct_completion_t completion{.func = ignore_completion, .count = many, .status = UCS_OK};
+  ucs_status_t status = UCS_INPROGRESS;
+  int begun = 0;
+  while (begun < 500 && (status = uct_ep_flush(ep.get(), 0, &completion)) == UCS_INPROGRESS) {
+    ++begun;
+    poll(nullptr, 0, 100);
+  }
+  EXPECT_EQ(status, UCS_ERR_CONNECTION_RESET);
+  EXPECT_EQ(uct_ep_flush(ep.get(), 0, &completion), status);
+  EXPECT_TRUE(wait_until({&here}, [&] { return completion.count == many - begun; }));
+}
+
+// More flushes than the event ring has room for: the one too many waits, and ends as the others do.
+void flush_until_there_is_no_room(bool peer_goes) {
+  Node here;
+  auto there = std::make_unique<Node>();
+  Endpoint ep(here, *there);
+  ASSERT_EQ(repeat({&here, there.get()}, [&] { return uct_ep_am_short(ep.get(), 1, 0, nullptr, 0); }),
+            UCS_OK);
+  ASSERT_TRUE(wait_until({&here, there.get()}, [&] { return there->arrived.size() == 1; }));
+  ASSERT_EQ(uct_ep_am_short(ep.get(), 1, 0, nullptr, 0), UCS_OK);  // nobody reads of its end
+
+  constexpr int many = 100'000;
+  uct_completion_t completion{.func = ignore_completion, .count = many, .status = UCS_OK};
+  ucs_status_t status = UCS_INPROGRESS;
+  int begun = 0;
+  while (begun < many / 2 && (status = uct_ep_flush(ep.get(), 0, &completion)) == UCS_INPROGRESS)
+    ++begun;
+  EXPECT_EQ(status, UCS_ERR_NO_RESOURCE);
+  EXPECT_GT(begun, 1);
+  if (peer_goes) {
+    there.reset();
+    EXPECT_TRUE(wait_until({&here}, [&] { return !here.failed.empty(); }));
+  }
+  EXPECT_TRUE(wait_until({&here}, [&] { return completion.count == many - begun; }));
+  if (!peer_goes) EXPECT_EQ(completion.status, UCS_OK);
+}
+
+TEST(Failure, AFlushTooManyWaits) {
+  flush_until_there_is_no_room(false);
+}
+
+TEST(Failure, AFlushTooManyEndsWithItsEndpoint) {
+  flush_until_there_is_no_room(true);
+}
+
 // UCP's handlers of messages answer them, and abort on an error of the answer: whoever has not been told of a
 // failure finds an endpoint without resources. Here the kernel knows, and the event is still in the ring.
 TEST(Failure, PostingFindsNoResourcesUntilUcxIsTold) {
