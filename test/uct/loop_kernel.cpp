@@ -40,6 +40,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "rdma/rdma_bulk.h"
@@ -108,6 +109,7 @@ struct Endpoint {
   std::uint64_t user_data = 0;
   bool up = false;
   bool down = false;
+  bool starved = false;  // refused for want of room in the ring: WRITABLE is due
 };
 
 // A channel's shared file, mapped by its owner and by who sends to it.
@@ -137,6 +139,8 @@ struct File {
   std::uint32_t next_ep = 1;
   std::vector<std::uint32_t> regions;
   std::vector<std::uint8_t> tx_busy;
+
+  bool has_room() const { return kind == Kind::channel && shared.room() >= 16; }
 };
 
 struct Late {
@@ -266,6 +270,15 @@ rdma_bulk_event make_event(std::uint16_t type, std::uint64_t user_data, std::uin
   return event;
 }
 
+// Tells endpoints that were refused for want of room, when the process has read its events.
+void wake_starved(File& file) {
+  for (auto& [number, ep] : file.eps) {
+    if (!ep.starved || !file.has_room()) continue;
+    ep.starved = false;
+    file.shared.post(make_event(RDMA_BULK_EV_WRITABLE, ep.user_data, number, 0));
+  }
+}
+
 void deliver_late() {
   for (;;) {
     {
@@ -287,9 +300,16 @@ void deliver_late() {
           file.shared.post(late.event);
         }
       }
+      for (auto& [fd, file] : s.files)
+        wake_starved(file);
     }
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
+}
+
+void start_thread() {
+  if (std::exchange(state().thread_started, true)) return;
+  std::thread(deliver_late).detach();
 }
 
 // Puts an event into the process's own ring, now or after the lag.
@@ -300,10 +320,7 @@ void post_own(File& file, const rdma_bulk_event& event) {
     file.shared.post(event);
     return;
   }
-  if (!s.thread_started) {
-    s.thread_started = true;
-    std::thread(deliver_late).detach();
-  }
+  start_thread();
   if (event.type == RDMA_BULK_EV_DONE) ++file.shared.meta().outstanding;
   s.late.push_back(
       {file.token, event, std::chrono::steady_clock::now() + std::chrono::microseconds(s.lag_us)});
@@ -422,7 +439,11 @@ int submit(File& file, const rdma_bulk_cmd& cmd) {
   Endpoint& ep = found->second;
   if (ep.down) return -ECONNRESET;
   if (!ep.up) return -EAGAIN;
-  if (file.shared.room() < 16) return -EAGAIN;  // the events will wake it
+  if (!file.has_room()) {
+    ep.starved = true;
+    start_thread();
+    return -EAGAIN;
+  }
 
   int error = 0;
   int result = 0;
