@@ -10,6 +10,7 @@
  *	owner.c		address spaces and their end
  *	submit.c	commands: check, take a place in the event ring, queue
  *	endpoint.c	endpoints, remote channels, inbound channels, windows
+ *	local.c		endpoints within the host, without the adapter
  *	key.c		the initiator's cache of resolved keys
  *	region.c	pinned memory, MRs, key table, revocation
  *	user.c		a user's PD and registration queue pair on a device
@@ -22,6 +23,7 @@
  * Locks, outermost first; those on one line never nest.
  *
  *	process	bf->mutex		a file becomes a domain or a channel
+ *	process	local->mutex		commands of a local endpoint, one by one
  *	process	ch->mutex		endpoints opened and closed, slots grown
  *	process	region->mutex		its MRs
  *	process	listeners_mutex		cm.c
@@ -34,11 +36,12 @@
  *	any (bh) smbd->lock		which is the lane's: queues, everything posted
  *	any (bh) ch->lock		event ring, slots, windows
  *	any (bh) link->lock		key cache, inbounds to report, control messages
+ *	any (bh) local->lock		which stands for the lane's in a local endpoint
  *
  * No id of rdma_cm is destroyed, and no queue pair drained, under link->mutex or
  * dev->mutex: handlers and the control lane's completions take them. smbd->lock and
- * ch->lock do not nest; link->lock is inside both. User memory is touched and pinned
- * under none but bf->mutex.
+ * ch->lock do not nest; link->lock is inside both, local->lock inside ch->lock. User
+ * memory is touched and pinned under none but bf->mutex and local->mutex.
  *
  * Control messages are handled in process context (IB_POLL_WORKQUEUE), data
  * lanes in softirq or, on software devices, a worker.
@@ -435,6 +438,12 @@ struct bulk_channel {
 	u32			nr_inbounds;
 	u32			rx_promised;	/* windows granted and not used up */
 
+	struct list_head	locals;		/* bulk_ep.rchan_list: local endpoints to here */
+	struct list_head	local_waiting;	/* bulk_ep.sched: of these, for slots */
+	struct list_head	local_woken;	/* those that are being told */
+	bool			local_turn;	/* the last slots that came back were theirs */
+	struct delayed_work	turn_work;	/* what they have left of them */
+
 	atomic_t		puts;		/* outstanding, for FENCE_ALL */
 	unsigned long		key_window;	/* jiffies: refused keys are counted from */
 	u32			key_refused;
@@ -722,6 +731,16 @@ void bulk_ep_wake_all(struct bulk_channel *ch);
 void bulk_ep_flush_events(struct bulk_channel *ch);
 /* ch->lock held: slots have come free, grant windows to who wants some. */
 void bulk_inbound_grant(struct bulk_channel *ch);
+
+/* ------------------------------------------------------------------- local.c */
+
+/* Slots have come free: tell local endpoints that wait. Takes ch->lock. */
+void bulk_local_wake(struct bulk_channel *ch);
+/* ch->lock held: are slots that come free left to local endpoints this time? */
+bool bulk_local_turn(struct bulk_channel *ch);
+void bulk_local_turn_work(struct work_struct *work);
+/* Local endpoints to @target go down with @err. Process context. */
+void bulk_local_target_gone(struct bulk_channel *target, int err);
 
 /* ------------------------------------------------------------------ submit.c */
 

@@ -278,6 +278,7 @@ int bulk_channel_grow(struct bulk_channel *ch, struct rdma_bulk_grow *grow)
 		bulk_inbound_grant(ch);
 	bulk_channel_flush(ch);
 	spin_unlock_bh(&ch->lock);
+	bulk_local_wake(ch);
 	trace_bulk_channel(ch, "grow");
 unlock:
 	mutex_unlock(&ch->mutex);
@@ -561,6 +562,7 @@ void bulk_channel_dev_gone(struct bulk_channel *ch)
 		bulk_channel_flush(ch);
 	}
 	spin_unlock_bh(&ch->lock);
+	bulk_local_target_gone(ch, -ENODEV);
 }
 
 static bool bulk_channels_none(void)
@@ -602,6 +604,10 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	init_waitqueue_head(&ch->wait);
 	INIT_LIST_HEAD(&ch->ep_events);
 	INIT_LIST_HEAD(&ch->inbounds);
+	INIT_LIST_HEAD(&ch->locals);
+	INIT_LIST_HEAD(&ch->local_waiting);
+	INIT_LIST_HEAD(&ch->local_woken);
+	INIT_DELAYED_WORK(&ch->turn_work, bulk_local_turn_work);
 	atomic_set(&ch->puts, 0);
 	ch->event_delay = BULK_EVENT_DELAY;
 	INIT_DELAYED_WORK(&ch->event_work, bulk_channel_event_work);

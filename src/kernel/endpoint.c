@@ -21,6 +21,8 @@
  * windows and events. An endpoint's structure is freed by RCU, since submission
  * finds it by its handle under RCU.
  *
+ * Endpoints within the host (ep->local) have neither of these: see local.c.
+ *
  * Death of a channel: bulk_ep_close_all(). Death of a lane: bulk_rchan_down() for
  * its remote channels. Both cancel what is not under way; an endpoint reports
  * DOWN when its last command has ended.
@@ -103,7 +105,9 @@ static void ep_release(struct kref *ref)
 {
 	struct bulk_ep *ep = container_of(ref, struct bulk_ep, ref);
 
-	rchan_put(ep->rchan);
+	if (ep->rchan)
+		rchan_put(ep->rchan);
+	kfree(ep->local);
 	bulk_channel_put(ep->ch);
 	kfree_rcu(ep, rcu);	/* no callback of this module's code */
 }
@@ -220,65 +224,82 @@ void bulk_ep_flush_events(struct bulk_channel *ch)
 	}
 }
 
-/* No further commands. True if the endpoint was not down before. */
-static void ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
+/**
+ * bulk_ep_down - an endpoint takes no further commands
+ * @ep: endpoint
+ * @state: DOWN, or CLOSED by its process
+ * @err: what it reports, unless it was down before
+ *
+ * What is not under way ends with @err. DOWN is reported when all has ended.
+ */
+void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 {
-	struct bulk_lane *lane = ep->rchan->lane;
+	spinlock_t *lock = bulk_ep_lock(ep);
 	LIST_HEAD(ended);
 	bool was_alive, alone;
 
-	spin_lock_bh(bulk_lane_lock(lane));
+	spin_lock_bh(lock);
 	was_alive = ep->state == BULK_EP_OPENING || ep->state == BULK_EP_UP;
 	if (was_alive || state == BULK_EP_CLOSED) {
 		ep->state = state;
 		if (was_alive)
 			WRITE_ONCE(ep->err, err);
-		bulk_ep_cancel(ep, err, &ended);
+		if (ep->rchan)
+			bulk_ep_cancel(ep, err, &ended);
 	}
-	spin_unlock_bh(bulk_lane_lock(lane));
+	spin_unlock_bh(lock);
 	bulk_ops_finish(&ended);
 	if (was_alive)
 		trace_bulk_endpoint(ep->ch, ep->handle,
 				    state == BULK_EP_CLOSED ? "close" : "down", err);
-	/* cancelled messages leave their part of the window to other endpoints */
-	bulk_link_kick(ep->rchan->link);
-	/* whoever waits for a key on its behalf need not any more */
-	wake_up_all(&ep->rchan->link->key_wait);
+	if (ep->rchan) {
+		/* cancelled messages leave their part of the window to other endpoints */
+		bulk_link_kick(ep->rchan->link);
+		/* whoever waits for a key on its behalf need not any more */
+		wake_up_all(&ep->rchan->link->key_wait);
+	}
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
 }
 
-static void ep_up(struct bulk_ep *ep)
+/**
+ * bulk_ep_up - an endpoint can be used, unless it has gone down meanwhile
+ * @ep: endpoint
+ */
+void bulk_ep_up(struct bulk_ep *ep)
 {
-	struct bulk_lane *lane = ep->rchan->lane;
+	spinlock_t *lock = bulk_ep_lock(ep);
 	bool up;
 
-	spin_lock_bh(bulk_lane_lock(lane));
+	spin_lock_bh(lock);
 	up = ep->state == BULK_EP_OPENING;
 	if (up)
 		ep->state = BULK_EP_UP;
-	spin_unlock_bh(bulk_lane_lock(lane));
+	spin_unlock_bh(lock);
 	if (up) {
 		trace_bulk_endpoint(ep->ch, ep->handle, "up", 0);
 		bulk_ep_event(ep, BULK_EPEV_UP);
 	}
 }
 
-/*
- * Tell an endpoint whose command was refused, if a new try may succeed. @window: of
- * those refused for want of a window, too.
+/**
+ * bulk_ep_writable - tell an endpoint whose command was refused, if a new try may succeed
+ * @ep: endpoint
+ * @window: if it was refused for want of a window or slot, too
+ *
+ * Context: any; takes the lane's lock and ch->lock.
  */
-static void ep_writable(struct bulk_ep *ep, bool window)
+void bulk_ep_writable(struct bulk_ep *ep, bool window)
 {
 	struct bulk_rchan *rchan = ep->rchan;
-	spinlock_t *lock = bulk_lane_lock(rchan->lane);
+	spinlock_t *lock = bulk_ep_lock(ep);
 	u8 ready = BULK_STARVED_BUSY;
 
 	if (!READ_ONCE(ep->starved))
 		return;
 	spin_lock_bh(lock);
-	if (window && (s32)(rchan->limit - rchan->sent) > 0)
+	if (window && (!rchan || (s32)(rchan->limit - rchan->sent) > 0))
 		ready |= BULK_STARVED_WINDOW;
 	ready = ep->state == BULK_EP_UP ? ready & ep->starved : 0;
 	ep->starved &= ~ready;
@@ -303,7 +324,7 @@ void bulk_ep_wake_all(struct bulk_channel *ch)
 		/* RCU keeps the endpoint, not what it refers to */
 		if (!kref_get_unless_zero(&ep->ref))
 			continue;
-		ep_writable(ep, false);
+		bulk_ep_writable(ep, false);
 		bulk_ep_put(ep);
 	}
 	rcu_read_unlock();
@@ -340,7 +361,7 @@ static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 	}
 	err = 0;
 	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
-		ep_up(ep);
+		bulk_ep_up(ep);
 	else
 		bulk_link_kick(link);
 out:
@@ -370,6 +391,22 @@ static int ep_remote(const struct bulk_channel *ch, const u8 *raw, union bulk_ad
 	    ipv4_is_lbcast(remote->in4.sin_addr.s_addr) ||
 	    ipv4_is_zeronet(remote->in4.sin_addr.s_addr))
 		return -EINVAL;
+	return 0;
+}
+
+/* ch->mutex held */
+static int ep_open_local(struct bulk_ep *ep, u64 token)
+{
+	int err;
+
+	refcount_inc(&ep->ch->refs);
+	err = xa_alloc_cyclic_bh(&ep->ch->eps, &ep->handle, ep, xa_limit_31b,
+				 &ep->ch->next_ep, GFP_KERNEL_ACCOUNT);
+	if (err < 0) {
+		bulk_channel_put(ep->ch);
+		return err;
+	}
+	bulk_local_attach(ep, token);
 	return 0;
 }
 
@@ -405,6 +442,13 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	INIT_LIST_HEAD(&ep->ops);
 	INIT_LIST_HEAD(&ep->sched);
 	INIT_LIST_HEAD(&ep->event_list);
+	if (bulk_local_is(ch, &remote)) {
+		ep->local = bulk_local_alloc();
+		if (!ep->local) {
+			kfree(ep);
+			return -ENOMEM;
+		}
+	}
 
 	mutex_lock(&ch->mutex);
 	err = -ENOSPC;
@@ -413,6 +457,12 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	err = -ENODEV;
 	if (READ_ONCE(ch->dead) || READ_ONCE(ch->removed))
 		goto fail;
+	if (ep->local) {
+		err = ep_open_local(ep, open->token);
+		if (err)
+			goto fail;
+		goto opened;
+	}
 	user = bulk_user_get(ch->dev, ch->port, ch->uid);
 	if (IS_ERR(user)) {
 		err = PTR_ERR(user);
@@ -439,32 +489,23 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 		}
 		return err == -EAGAIN ? -ECONNRESET : err;
 	}
+opened:
 	ch->nr_eps++;
 	open->ep = ep->handle;
 	mutex_unlock(&ch->mutex);
 	return 0;
 fail:
 	mutex_unlock(&ch->mutex);
+	kfree(ep->local);
 	kfree(ep);
 	return err;
 }
 
-/* ch->mutex held */
-static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
+/* An endpoint leaves its remote channel. */
+static void ep_detach(struct bulk_ep *ep)
 {
 	struct bulk_rchan *rchan = ep->rchan;
 	struct bulk_link *link = rchan->link;
-	bool listed;
-
-	ch->nr_eps--;
-	ep_down(ep, BULK_EP_CLOSED, -ECANCELED);
-
-	spin_lock_bh(&ch->lock);
-	listed = !list_empty(&ep->event_list);
-	list_del_init(&ep->event_list);
-	spin_unlock_bh(&ch->lock);
-	if (listed)
-		bulk_ep_put(ep);
 
 	mutex_lock(&link->mutex);
 	if (!list_empty(&ep->rchan_list)) {
@@ -475,6 +516,27 @@ static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
 			bulk_link_kick(link);
 	}
 	mutex_unlock(&link->mutex);
+}
+
+/* ch->mutex held */
+static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
+{
+	bool listed;
+
+	ch->nr_eps--;
+	bulk_ep_down(ep, BULK_EP_CLOSED, -ECANCELED);
+
+	spin_lock_bh(&ch->lock);
+	listed = !list_empty(&ep->event_list);
+	list_del_init(&ep->event_list);
+	spin_unlock_bh(&ch->lock);
+	if (listed)
+		bulk_ep_put(ep);
+
+	if (ep->local)
+		bulk_local_detach(ep);
+	else
+		ep_detach(ep);
 	bulk_ep_put(ep);	/* the table's */
 }
 
@@ -513,7 +575,8 @@ static void inbound_dirty(struct bulk_inbound *in)
  * bulk_ep_close_all - a channel has died
  * @ch: marked dead
  *
- * Closes its endpoints and detaches its inbounds; links' workers tell the peers.
+ * Closes its endpoints and detaches its inbounds; links' workers tell the peers. Local
+ * endpoints to it go down.
  * Process context.
  */
 void bulk_ep_close_all(struct bulk_channel *ch)
@@ -538,6 +601,7 @@ void bulk_ep_close_all(struct bulk_channel *ch)
 		inbound_dirty(in);
 	}
 	spin_unlock_bh(&ch->lock);
+	bulk_local_target_gone(ch, -ECONNRESET);
 }
 
 /* ------------------------------------------------------- remote channels' messages */
@@ -580,7 +644,7 @@ void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 		rchan->err = err ?: -ECONNRESET;
 	}
 	list_for_each_entry(ep, &rchan->eps, rchan_list)
-		ep_down(ep, BULK_EP_DOWN, rchan->err);
+		bulk_ep_down(ep, BULK_EP_DOWN, rchan->err);
 	bulk_link_kick(rchan->link);
 }
 
@@ -634,7 +698,7 @@ static void rchan_writable(struct bulk_rchan *rchan)
 
 	lockdep_assert_held(&rchan->link->mutex);
 	list_for_each_entry(ep, &rchan->eps, rchan_list)
-		ep_writable(ep, true);
+		bulk_ep_writable(ep, true);
 }
 
 /**
@@ -699,7 +763,7 @@ void bulk_rchan_work(struct bulk_link *link)
 		}
 		if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 			list_for_each_entry(ep, &rchan->eps, rchan_list)
-				ep_up(ep);
+				bulk_ep_up(ep);
 		rchan_writable(rchan);
 		if (rchan->state == BULK_RCHAN_OPENING ||
 		    (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD))
@@ -784,17 +848,22 @@ static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 
 	return add;
 }
 
-/*
- * ch->lock held: a sender has asked for a larger window. One that goes on running
- * out of it would be faster with a larger share: ask the process for more slots.
+/**
+ * bulk_rx_busy - a sender has asked for a larger window, or found no slot
+ * @ch: channel, its lock held
+ * @received: messages of that sender in all
+ * @grown_at: what that was when more slots were asked for
+ *
+ * One that goes on running out would be faster with a larger share: the process is asked
+ * for more slots.
  */
-static void inbound_busy(struct bulk_channel *ch, struct bulk_inbound *in)
+void bulk_rx_busy(struct bulk_channel *ch, u32 received, u32 *grown_at)
 {
 	u32 share = inbound_share(ch);
 
-	if (share >= WINDOW_MAX || in->received - in->grown_at < WINDOWS_FULL * share)
+	if (share >= WINDOW_MAX || received - *grown_at < WINDOWS_FULL * share)
 		return;
-	in->grown_at = in->received;
+	*grown_at = received;
 	bulk_channel_rx_low(ch, share);
 }
 
@@ -811,6 +880,8 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 
 	lockdep_assert_held(&ch->lock);
 	ch->rx_low = false;
+	if (bulk_local_turn(ch))
+		return;
 	list_for_each_entry(in, &ch->inbounds, ch_list) {
 		u32 have = in->limit - in->received;
 
@@ -933,6 +1004,7 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 	list_del_init(&in->dirty_list);
 	spin_unlock(&link->lock);
 	spin_unlock_bh(&ch->lock);
+	bulk_local_wake(ch);
 	if (dirty)
 		inbound_put(in);
 	inbound_put(in);
@@ -1095,7 +1167,7 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 			} else if (in->limit == in->received) {
 				bulk_channel_rx_low(ch, 1);
 			}
-			inbound_busy(ch, in);
+			bulk_rx_busy(ch, in->received, &in->grown_at);
 		}
 	}
 	spin_unlock_bh(&ch->lock);

@@ -333,7 +333,22 @@ enum bulk_ep_state {
 #define BULK_EPEV_WRITABLE	0x4
 
 /**
+ * struct bulk_local - what an endpoint within the host has in place of a remote channel
+ */
+struct bulk_local {
+	struct mutex		mutex;		/* one command at a time */
+	spinlock_t		lock;		/* the endpoint's, as a lane's is */
+	struct bulk_channel	*target;	/* a reference, until it is down */
+	u32			sent;		/* under the target's lock */
+	u32			grown_at;	/* sent when more slots were asked for */
+	struct bulk_key		good;		/* last key that was; under @mutex */
+};
+
+/**
  * struct bulk_ep - a channel's handle for one remote channel
+ *
+ * A local one has @local instead of @rchan, and is on its target's lists by @rchan_list
+ * and @sched, under the target's ch->lock.
  */
 struct bulk_ep {
 	struct kref		ref;
@@ -341,9 +356,10 @@ struct bulk_ep {
 	u32			handle;
 	u64			user_data;
 	struct bulk_channel	*ch;		/* a reference */
-	struct bulk_rchan	*rchan;		/* a reference */
+	struct bulk_rchan	*rchan;		/* a reference, or NULL */
+	struct bulk_local	*local;		/* or this one */
 	struct list_head	rchan_list;	/* under link->mutex */
-	/* under the lane's lock */
+	/* under the lane's lock, see bulk_ep_lock() */
 	u8			state;		/* enum bulk_ep_state */
 	u8			starved;	/* BULK_STARVED_*: refused, WRITABLE is due */
 	int			err;
@@ -358,11 +374,23 @@ struct bulk_ep {
 	struct list_head	event_list;	/* ch->ep_events */
 };
 
+static inline spinlock_t *bulk_ep_lock(struct bulk_ep *ep)
+{
+	return ep->local ? &ep->local->lock : bulk_lane_lock(ep->rchan->lane);
+}
+
 void bulk_ep_put(struct bulk_ep *ep);
 /* By handle, with a reference. Any context. */
 struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle);
 /* Report BULK_EPEV_* bits. Takes ch->lock. */
 void bulk_ep_event(struct bulk_ep *ep, u8 bits);
+void bulk_ep_up(struct bulk_ep *ep);
+/* No further command; what is not under way ends with @err. */
+void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err);
+/* Tell it if a refused command may be tried again; @window: for want of one, too. */
+void bulk_ep_writable(struct bulk_ep *ep, bool window);
+/* ch->lock held: a sender of so many messages has too few slots. */
+void bulk_rx_busy(struct bulk_channel *ch, u32 received, u32 *grown_at);
 
 /* ---- operations ---- */
 
@@ -433,6 +461,17 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended);
 /* The lane's lock held: put operations that can end onto @ended. */
 void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended);
 void bulk_ops_finish(struct list_head *ended);
+
+/* ---- endpoints within the host (local.c) ---- */
+
+bool bulk_local_is(const struct bulk_channel *ch, const union bulk_addr *remote);
+struct bulk_local *bulk_local_alloc(void);
+void bulk_local_attach(struct bulk_ep *ep, u64 token);
+void bulk_local_detach(struct bulk_ep *ep);
+struct bulk_channel *bulk_local_promise(struct bulk_ep *ep);
+void bulk_local_send(struct bulk_op *op, struct bulk_channel *target);
+int bulk_local_check(const struct bulk_op *op, const struct bulk_key *key, bool ask);
+void bulk_local_rma(struct bulk_op *op, const struct bulk_key *key);
 
 /* ---- keys ---- */
 

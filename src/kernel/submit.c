@@ -18,6 +18,8 @@
  * with an rdma_rw context, no more than SUBMIT_AHEAD pieces ahead of the queue
  * pair. While op->unpinned is not 0 the operation cannot end, so the submitter
  * may use it; afterwards it must not.
+ *
+ * Commands of local endpoints have ended when they are accepted: submit_local().
  */
 #include <linux/sched/mm.h>
 #include "link.h"
@@ -104,6 +106,8 @@ static int submit_return(struct bulk_channel *ch, const struct rdma_bulk_cmd *cm
 	spin_lock_bh(&ch->lock);
 	err = bulk_channel_return(ch, cmd->slots, cmd->length);
 	spin_unlock_bh(&ch->lock);
+	if (!err)
+		bulk_local_wake(ch);
 	return err;
 }
 
@@ -141,6 +145,8 @@ static int prepare_region(struct bulk_op *op, struct bulk_channel *ch, u32 handl
 		op->local_kind = RDMA_BULK_LOCAL_USER;
 		return 0;
 	}
+	if (op->ep->local)
+		return 0;
 	set = bulk_region_mrset(region, ch->dev, ch->port);
 	if (IS_ERR(set))
 		return PTR_ERR(set);
@@ -370,7 +376,7 @@ static void pieces_rest(struct bulk_op *op, u64 done)
 #define EAGAIN_WINDOW	ENOBUFS
 #define EAGAIN_BUSY	EUSERS
 
-/* lane's lock held */
+/* bulk_ep_lock() held */
 static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
 	struct bulk_rchan *rchan = ep->rchan;
@@ -385,7 +391,7 @@ static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 	default:
 		return -ENOENT;
 	}
-	if (cmd->op == RDMA_BULK_OP_SEND && (s32)(rchan->limit - rchan->sent) <= 0) {
+	if (cmd->op == RDMA_BULK_OP_SEND && rchan && (s32)(rchan->limit - rchan->sent) <= 0) {
 		/* under the lock that a new window takes: it will be seen */
 		ep->starved |= BULK_STARVED_WINDOW;
 		return -EAGAIN_WINDOW;
@@ -465,16 +471,17 @@ static int accept_op(struct bulk_ep *ep, struct bulk_op *op,
 
 /*
  * The endpoint is to be told when it may try again. First it says so, then it is
- * made sure that somebody looks: the end of a command, or else the link's worker.
+ * made sure that somebody looks: the end of a command, or else the link's worker. A
+ * local endpoint without commands waits for room in the ring only.
  */
 static void submit_starved(struct bulk_ep *ep, bool busy)
 {
 	struct bulk_channel *ch = ep->ch;
 	bool waits = false;
 
-	spin_lock_bh(bulk_lane_lock(ep->rchan->lane));
+	spin_lock_bh(bulk_ep_lock(ep));
 	ep->starved |= BULK_STARVED_BUSY;
-	spin_unlock_bh(bulk_lane_lock(ep->rchan->lane));
+	spin_unlock_bh(bulk_ep_lock(ep));
 	if (busy) {
 		spin_lock_bh(&ch->lock);
 		waits = ch->commands;
@@ -482,7 +489,11 @@ static void submit_starved(struct bulk_ep *ep, bool busy)
 			ch->starved = true;
 		spin_unlock_bh(&ch->lock);
 	}
-	if (!waits)
+	if (waits)
+		return;
+	if (ep->local)
+		bulk_ep_writable(ep, false);
+	else
 		bulk_link_kick(ep->rchan->link);
 }
 
@@ -636,6 +647,112 @@ undo:
 	return err;
 }
 
+static int prepare_local(struct bulk_op *op, const struct rdma_bulk_cmd *cmd,
+			 const struct bulk_key *key)
+{
+	struct bulk_channel *ch = op->ep->ch;
+	bool ask = !key_guesser(ch);
+	int err = 0;
+
+	if (!op->length)
+		return 0;
+	if (op->op == RDMA_BULK_OP_SEND)
+		return op->local_kind == RDMA_BULK_LOCAL_USER ? prepare_bounce(op) : 0;
+	if (op->local_kind == RDMA_BULK_LOCAL_REGION)
+		err = prepare_region(op, ch, cmd->local);
+	if (!err)
+		err = bulk_local_check(op, key, ask);
+	if (err == -EKEYREJECTED && ask)
+		bulk_key_guessed(ch);
+	if (!err && op->local_kind == RDMA_BULK_LOCAL_USER &&
+	    !access_ok(u64_to_user_ptr(op->addr), op->length))
+		err = -EFAULT;
+	return err;
+}
+
+/* The endpoint has one more command that will end with an event; 0, or a refusal. */
+static int accept_local(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
+{
+	int err;
+
+	spin_lock_bh(bulk_ep_lock(ep));
+	err = accept_state(ep, cmd);
+	if (!err) {
+		atomic_inc(&ep->pending);
+		kref_get(&ep->ref);
+	}
+	spin_unlock_bh(bulk_ep_lock(ep));
+	return err;
+}
+
+static void unaccept_local(struct bulk_ep *ep)
+{
+	if (atomic_dec_and_test(&ep->pending))
+		bulk_ep_event(ep, BULK_EPEV_DOWN);
+	bulk_ep_put(ep);
+}
+
+/* A command of a local endpoint, whose mutex is held: it ends in here. */
+static int submit_local(struct bulk_channel *ch, struct bulk_ep *ep,
+			const struct rdma_bulk_cmd *cmd)
+{
+	struct bulk_channel *target = NULL;
+	struct bulk_key key;
+	struct bulk_op *op;
+	int err;
+
+	memcpy(&key, cmd->key, sizeof(key));
+	op = op_alloc(ep, cmd);
+	if (!op)
+		return -ENOMEM;
+	err = prepare_local(op, cmd, &key);
+	if (err)
+		goto undo;
+	err = accept_place(ch, op);
+	if (err)
+		goto undo;
+	err = accept_local(ep, cmd);
+	if (err)
+		goto unplace;
+	if (op->op == RDMA_BULK_OP_SEND) {
+		target = bulk_local_promise(ep);
+		if (IS_ERR(target)) {
+			err = target == ERR_PTR(-EAGAIN) ? -EAGAIN_WINDOW : PTR_ERR(target);
+			unaccept_local(ep);
+			goto unplace;
+		}
+		bulk_local_send(op, target);
+		return 0;
+	}
+	if (op->op == RDMA_BULK_OP_PUT)
+		atomic_inc(&ch->puts);
+	bulk_local_rma(op, &key);
+	return 0;
+
+unplace:
+	unaccept_place(ch, op);
+undo:
+	op_undo(op);
+	return err;
+}
+
+static int submit_local_locked(struct bulk_channel *ch, struct bulk_ep *ep,
+			       const struct rdma_bulk_cmd *cmd, bool nonblock)
+{
+	struct mutex *mutex = &ep->local->mutex;
+	int err;
+
+	if (nonblock) {
+		if (cmd->length > SUBMIT_AHEAD * (u64)SUBMIT_PIECE || !mutex_trylock(mutex))
+			return BULK_SUBMIT_BLOCK;
+	} else if (mutex_lock_killable(mutex)) {
+		return -EINTR;
+	}
+	err = submit_local(ch, ep, cmd);
+	mutex_unlock(mutex);
+	return err;
+}
+
 /**
  * bulk_submit - handle one command
  * @ch: the channel; the caller is its process
@@ -663,13 +780,14 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 
 		if (!region || !region->access)
 			err = -ENOENT;
-		else
+		else if (!ep->local)	/* this kernel knows it */
 			bulk_link_announce(ep->rchan->link, region);
 		if (region)
 			bulk_region_put(region);
 	}
 	if (!err)
-		err = submit_op(ch, ep, cmd, nonblock);
+		err = ep->local ? submit_local_locked(ch, ep, cmd, nonblock) :
+				  submit_op(ch, ep, cmd, nonblock);
 	if (err == -EAGAIN || err == -EAGAIN_BUSY)
 		submit_starved(ep, err == -EAGAIN_BUSY);
 	if (err == -EAGAIN_BUSY || err == -EAGAIN_WINDOW)
