@@ -36,7 +36,7 @@ _SCRIPT_LIMIT = {"sys-ucp-verify": 900, "sys-kill": 600, "sys-rmmod": 600}
 _SCRIPT_LIMIT_ELSE = 420
 
 # Filters that select nothing of `make check`.
-_LAB_ONLY = re.compile(r"sys-|lint\b|[a-z]+-(one|two)\b")
+_LAB_ONLY = re.compile(r"sys-|lint\b|[a-z]+(-direct)?-(one|two)\b")
 
 # The scripts that run on debug kernels, shortened by these arguments.
 _SHORT = {
@@ -47,7 +47,7 @@ _SHORT = {
     "sys-rmmod": [],
 }
 # On a debug kernel what finds most comes first, for the time may not last for all.
-_ORDER = ["channel-two", "uct-two", "channel-one", "uct-one", "sys-kill", "sys-ucp-verify", "sys-return", "sys-rmmod", "sys-perftest"]
+_ORDER = ["channel-two", "uct-two", "channel-one", "direct-one", "uct-one", "sys-kill", "sys-ucp-verify", "sys-return", "sys-rmmod", "sys-perftest"]
 
 
 @dataclass(frozen=True)
