@@ -362,9 +362,9 @@ struct rdma_bulk_dereg {
  * @token: the remote channel's
  * @user_data: returned in the endpoint's events
  *
- * Returns at once; EV_EP_UP or EV_EP_DOWN follows (result -ECONNREFUSED: no
- * such channel there, or it belongs to another user; -EHOSTUNREACH,
- * -ETIMEDOUT, -ECONNRESET, -EPROTO as usual). Commands on an endpoint that is
+ * Returns at once; EV_EP_UP or EV_EP_DOWN follows, or is there already
+ * (result -ECONNREFUSED: no such channel there, or it belongs to another user;
+ * -EHOSTUNREACH, -ETIMEDOUT, -ECONNRESET, -EPROTO as usual). Commands on an endpoint that is
  * not up yet are refused with -EAGAIN. Errors: -EINVAL, -ENODEV (own device
  * gone), -ENOMEM, -ENOSPC (too many endpoints).
  */
