@@ -395,39 +395,45 @@ class PagesThatNeverCome : public Direct, public testing::WithParamInterface<boo
   }
 
   // A PUT from, or a GET into, such memory.
-  std::function<void(Node&, EpHandle, int)> body() {
-    return [this](Node& node, EpHandle ep, int tell) {
-      const Local local = Local::user(pages_that_never_come(memory_.size(), tell));
-      const Remote remote{address_of(memory_), region_.key()};
-      static_cast<void>(GetParam() ? node.channel.put(ep, local, memory_.size(), remote, 1)
-                                   : node.channel.get(ep, local, memory_.size(), remote, 1));
+  static std::function<void(Node&, EpHandle, int)> body(const Remote& remote) {
+    return [remote](Node& node, EpHandle ep, int tell) {
+      const Local local = Local::user(pages_that_never_come(bytes, tell));
+      static_cast<void>(GetParam() ? node.channel.put(ep, local, bytes, remote, 1)
+                                   : node.channel.get(ep, local, bytes, remote, 1));
     };
   }
+  Remote remote() const { return {address_of(memory_), region_.key()}; }
 
-  Pages memory_{1 << 20};
+  static constexpr std::size_t bytes = 1 << 20;
+  Pages memory_{bytes};
   Region region_;
 };
 
 TEST_P(PagesThatNeverCome, do_not_hold_up_the_deregistration_of_the_other_side) {
-  Child child(b_.channel.address(), body());
+  Child child(b_.channel.address(), body(remote()));
   ASSERT_TRUE(child.tells()) << "no page fault came about";
   EXPECT_TRUE(is(b_.domain.deregister(std::move(region_), Deregister::invalidate), 0));
   EXPECT_TRUE(child.kill());
 }
 
 TEST_P(PagesThatNeverCome, do_not_hold_up_the_end_of_the_other_side) {
-  auto target = Node::make(Submission::ioctl);
-  Child child(target->channel.address(), body());
+  Agent target("ioctl");
+  ASSERT_TRUE(target.started());
+  a_.connect(target.address());
+  const auto region = target.ask("region " + std::to_string(bytes) + " rw", &a_);
+  ASSERT_TRUE(region);
+  const auto key = key_from_hex(region->substr(region->find(' ') + 1));
+  ASSERT_TRUE(key);
+  Child child(target.address(), body({std::stoull(*region), *key}));
   ASSERT_TRUE(child.tells()) << "no page fault came about";
-  const Address gone = target->channel.address();
-  target.reset();
-  ASSERT_TRUE(a_.channel.ep_open(gone, 5).ok());
-  ASSERT_TRUE(pair_.wait([&] { return !a_.log.down.empty(); }, "it to be gone"));
+  target.kill();
+  ASSERT_TRUE(pair_.wait([&] { return !a_.log.down.empty(); }, "its endpoints to come down"));
+  EXPECT_TRUE(is(a_.log.down[0].status, ECONNRESET));
   EXPECT_TRUE(child.kill());
 }
 
 TEST_P(PagesThatNeverCome, do_not_keep_a_killed_process_alive) {
-  Child child(b_.channel.address(), body());
+  Child child(b_.channel.address(), body(remote()));
   ASSERT_TRUE(child.tells()) << "no page fault came about";
   EXPECT_TRUE(child.kill());
 }
