@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Which way endpoints to the own host's address take while a test program of the lab runs: over the adapter, which
-// is how one host tests it, or directly (parameter `direct' of rdma_bulk.ko). Without the module, or
+// Which way endpoints to the own host's address take while a test program of the lab runs: over the adapter,
+// which is how one host tests it, or directly (parameter `direct' of rdma_bulk.ko). Without the module, or
 // without the right to say so, nothing happens.
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// main() of the lab's tests: GoogleTest's, or the agent's. Programs named direct-* are for the direct path within a
-// host, all others for its link to itself.
+// main() of the lab's tests: GoogleTest's, or the agent's. Programs named direct-* are for the direct path
+// within a host, all others for its link to itself.
 #include <gtest/gtest.h>
 
 #include <cstring>
