@@ -163,7 +163,7 @@ void bulk_op_finish(struct bulk_op *op)
 	spin_lock_bh(&ch->lock);
 	if (op->slot != RDMA_BULK_NO_SLOT)
 		clear_bit(op->slot, ch->tx_busy);
-	bulk_channel_event(ch, &ev, true);
+	bulk_channel_done(ch, &ev, op->quiet && !op->status);
 	starved = ch->starved;
 	ch->starved = false;
 	spin_unlock_bh(&ch->lock);

@@ -395,6 +395,7 @@ struct bulk_op {
 	u8			op;
 	u8			local_kind;
 	u16			id;
+	bool			quiet;		/* nobody waits for its good end */
 	u32			slot;		/* transmit slot, or NO_SLOT */
 	u64			user_data;
 	u64			length;
