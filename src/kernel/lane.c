@@ -37,7 +37,7 @@
 #define LANE_CREDITS	BULK_RBATCH
 #define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
-#define LANE_GATHERS	8		/* PDUs of small messages under way */
+#define LANE_GATHERS	4		/* PDUs of small messages under way */
 #define LANE_GATHER_MAX	512		/* bytes of a small message */
 #define LANE_ACK_EVERY	32		/* messages */
 
