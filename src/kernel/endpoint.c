@@ -330,6 +330,37 @@ void bulk_ep_wake_all(struct bulk_channel *ch)
 	rcu_read_unlock();
 }
 
+static int rchan_send_open(struct bulk_rchan *rchan)
+{
+	struct bulk_open *m = bulk_ctl_alloc(rchan->link, BULK_OPEN, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->opener = cpu_to_le32(rchan->id);
+	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rchan->uid));
+	m->token = cpu_to_le64(rchan->token);
+	bulk_ctl_queue(rchan->link, m);
+	return 0;
+}
+
+/*
+ * link->mutex held: send OPEN if it is due. Not before the lane is up: the target may
+ * not have noticed the end of the one before, and would drop the channel with it.
+ */
+static bool rchan_open(struct bulk_rchan *rchan)
+{
+	struct bulk_lane *lane = rchan->lane;
+
+	if (rchan->state != BULK_RCHAN_NEW || !rchan->nr_eps ||
+	    rchan->link->state != BULK_LINK_READY || lane->state != BULK_LANE_READY ||
+	    lane->opens >= BULK_OPENS_MAX || rchan_send_open(rchan))
+		return false;
+	lane->opens++;
+	rchan->state = BULK_RCHAN_OPENING;
+	rchan->since = jiffies;
+	return true;
+}
+
 static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 		     struct bulk_user *user)
 {
@@ -360,8 +391,11 @@ static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 		goto out;
 	}
 	err = 0;
+	/* on a live link here and now; else the worker does it in time */
 	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 		bulk_ep_up(ep);
+	else if (rchan_open(rchan))
+		bulk_link_watch(link);
 	else
 		bulk_link_kick(link);
 out:
@@ -648,6 +682,16 @@ void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 	bulk_link_kick(rchan->link);
 }
 
+/* link->mutex held: what waits for a remote channel that is open now */
+static void rchan_up(struct bulk_rchan *rchan)
+{
+	struct bulk_ep *ep;
+
+	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
+		list_for_each_entry(ep, &rchan->eps, rchan_list)
+			bulk_ep_up(ep);
+}
+
 /**
  * bulk_rchan_opened - OPENED has come
  * @link: link, its mutex held
@@ -671,10 +715,12 @@ void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
 	rchan->target = target;
 	rchan->limit = limit;
 	spin_unlock_bh(bulk_lane_lock(rchan->lane));
-	rchan->lane->opens--;
 	rchan->opened = true;
 	rchan->state = BULK_RCHAN_OPEN;
-	bulk_link_kick(link);
+	rchan_up(rchan);
+	/* others may have waited for their turn; or it is of no use any more */
+	if (rchan->lane->opens-- == BULK_OPENS_MAX || !rchan->nr_eps)
+		bulk_link_kick(link);
 }
 
 /**
@@ -722,19 +768,6 @@ void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
 	rchan_writable(rchan);
 }
 
-static int rchan_send_open(struct bulk_rchan *rchan)
-{
-	struct bulk_open *m = bulk_ctl_alloc(rchan->link, BULK_OPEN, sizeof(*m), GFP_KERNEL);
-
-	if (!m)
-		return -ENOMEM;
-	m->opener = cpu_to_le32(rchan->id);
-	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rchan->uid));
-	m->token = cpu_to_le64(rchan->token);
-	bulk_ctl_queue(rchan->link, m);
-	return 0;
-}
-
 /**
  * bulk_rchan_work - open, report and close remote channels
  * @link: link, its mutex held; its worker
@@ -746,24 +779,11 @@ void bulk_rchan_work(struct bulk_link *link)
 {
 	bool ready = link->state == BULK_LINK_READY;
 	struct bulk_rchan *rchan;
-	struct bulk_ep *ep;
 	unsigned long id;
 
 	xa_for_each(&link->rchans, id, rchan) {
-		/*
-		 * Not before its lane is up: the target may not have noticed the end
-		 * of the one before, and would drop the channel with it.
-		 */
-		if (rchan->state == BULK_RCHAN_NEW && rchan->nr_eps && ready &&
-		    rchan->lane->state == BULK_LANE_READY &&
-		    rchan->lane->opens < BULK_OPENS_MAX && !rchan_send_open(rchan)) {
-			rchan->lane->opens++;
-			rchan->state = BULK_RCHAN_OPENING;
-			rchan->since = jiffies;
-		}
-		if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
-			list_for_each_entry(ep, &rchan->eps, rchan_list)
-				bulk_ep_up(ep);
+		rchan_open(rchan);
+		rchan_up(rchan);
 		rchan_writable(rchan);
 		if (rchan->state == BULK_RCHAN_OPENING ||
 		    (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD))

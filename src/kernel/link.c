@@ -711,6 +711,13 @@ static void link_teardown(struct bulk_link *link)
 	bulk_link_put(link);	/* the list's */
 }
 
+void bulk_link_watch(struct bulk_link *link)
+{
+	kref_get(&link->ref);
+	if (!queue_delayed_work(bulk_wq, &link->watch, LINK_WATCH))
+		bulk_link_put(link);
+}
+
 static void link_watch(struct work_struct *work)
 {
 	struct bulk_link *link = container_of(work, struct bulk_link, watch.work);
@@ -751,11 +758,8 @@ static void link_check_answers(struct bulk_link *link)
 		bulk_smbd_fail(&link->ctl->smbd, -ETIMEDOUT);
 	if (bulk_key_waiting(link, asked))
 		waiting = true;
-	if (!waiting)
-		return;
-	kref_get(&link->ref);
-	if (!queue_delayed_work(bulk_wq, &link->watch, LINK_WATCH))
-		bulk_link_put(link);
+	if (waiting)
+		bulk_link_watch(link);
 }
 
 static void link_work(struct work_struct *work)

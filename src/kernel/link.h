@@ -141,6 +141,8 @@ struct bulk_link {
 void bulk_link_kick(struct bulk_link *link);	/* queue its worker; any context */
 /* The same after @delay jiffies at the latest, or before; the worker looks again. */
 void bulk_link_kick_later(struct bulk_link *link, unsigned long delay);
+/* Something was asked of the peer: the worker looks for the answer in time. */
+void bulk_link_watch(struct bulk_link *link);
 void bulk_link_fail(struct bulk_link *link, int err);	/* process context */
 /* A network namespace has no channels any more: end its links. */
 void bulk_link_net_gone(struct net *net);
