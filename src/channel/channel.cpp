@@ -174,25 +174,25 @@ Status Channel::flush_returns() {
   return {};
 }
 
-bool Channel::arm() {
+bool Channel::arm(Wake wake) {
   static_cast<void>(flush_returns());
-  return ring_.arm();
+  return ring_.arm(wake);
 }
 
 bool Channel::wait(int timeout_ms) {
   if (timeout_ms >= 0) return wait_for(std::chrono::milliseconds(timeout_ms));
-  return sleep_armed(nullptr);
+  return sleep_armed(nullptr, Wake::any);
 }
 
-bool Channel::wait_for(std::chrono::microseconds timeout) {
+bool Channel::wait_for(std::chrono::microseconds timeout, Wake wake) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
   const timespec limit{.tv_sec = seconds.count(),
                        .tv_nsec = std::chrono::nanoseconds(timeout - seconds).count()};
-  return sleep_armed(&limit);
+  return sleep_armed(&limit, wake);
 }
 
-bool Channel::sleep_armed(const timespec* limit) {
-  if (!arm()) return true;
+bool Channel::sleep_armed(const timespec* limit, Wake wake) {
+  if (!arm(wake)) return true;
   pollfd file{.fd = fd_.get(), .events = POLLIN, .revents = 0};
   static_cast<void>(::ppoll(&file, 1, limit, nullptr));
   ring_.disarm();

@@ -175,9 +175,9 @@ class Channel {
   bool has_events() const { return !ring_.empty(); }
 
   // Before sleeping in poll(), select() or epoll on poll_fd(), for reading: returns held-back receive slots
-  // and asks the kernel to make the file readable at the next event. True: sleep. False: there are events
-  // already, call progress().
-  bool arm();
+  // and asks the kernel to make the file readable at the next event, or the next loud one. True: sleep.
+  // False: there are events already, call progress().
+  bool arm(Wake wake = Wake::any);
   int poll_fd() const { return fd_.get(); }
 
   // arm() and poll(2). True: there are events. False: none within `timeout_ms` (negative: no limit) or a
@@ -185,7 +185,7 @@ class Channel {
   bool wait(int timeout_ms);
 
   // The same for a short while, which is not longer than it says by more than the kernel's timer slack.
-  bool wait_for(std::chrono::microseconds timeout);
+  bool wait_for(std::chrono::microseconds timeout, Wake wake = Wake::any);
 
   // ---- receive slots ----
 
@@ -217,7 +217,7 @@ class Channel {
   bool map_slots();
   void grow_for_endpoint();
   void receive_low();
-  bool sleep_armed(const timespec* limit);
+  bool sleep_armed(const timespec* limit, Wake wake);
 
   template <class Handler>
   void dispatch(Handler& handler, const rdma_bulk_event& event);

@@ -16,6 +16,14 @@ namespace bulk {
 struct Command {
   rdma_bulk_cmd abi;
 
+  // The same, but nobody waits for its end: on_done() follows as for others, but a good one does not wake a
+  // process that sleeps with Wake::loud. Not for flush().
+  Command quiet() const {
+    Command c = *this;
+    c.abi.flags |= RDMA_BULK_CMD_QUIET;
+    return c;
+  }
+
   // A message of `length` bytes (0 to max_message). `id` is any number for the receiver. `key_region`: an own
   // region whose key the message carries, which spares the key's first use a round trip.
   static Command send(EpHandle ep, Local from, std::uint32_t length, std::uint16_t id,

@@ -13,6 +13,12 @@
 
 namespace bulk {
 
+// What wakes a process that sleeps.
+enum class Wake : std::uint32_t {
+  any = RDMA_BULK_ARMED,        // every event
+  loud = RDMA_BULK_ARMED_LOUD,  // not the good end of a command that was made quiet
+};
+
 class EventRing {
  public:
   EventRing() = default;
@@ -34,10 +40,10 @@ class EventRing {
   // Removes the oldest event; its place is the kernel's again. Only after a peek() that said true.
   void advance() { __atomic_store_n(&ctrl_->consumer, ++consumer_, __ATOMIC_RELEASE); }
 
-  // Asks the kernel to wake poll() at the next event. True: the ring is empty and the process may sleep.
+  // Asks the kernel to wake poll() at the next such event. True: the ring is empty and the process may sleep.
   // False: something has come meanwhile; the wish is withdrawn.
-  bool arm() {
-    __atomic_store_n(&ctrl_->armed, 1U, __ATOMIC_RELAXED);
+  bool arm(Wake wake = Wake::any) {
+    __atomic_store_n(&ctrl_->armed, static_cast<std::uint32_t>(wake), __ATOMIC_RELAXED);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (empty()) return true;
     disarm();

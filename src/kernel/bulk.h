@@ -486,12 +486,13 @@ void bulk_channel_exit(void);
 bool bulk_channel_reserve(struct bulk_channel *ch);
 void bulk_channel_unreserve(struct bulk_channel *ch);
 /*
- * Write an event: with @reserved, a command's EV_DONE, which uses up the place
- * that bulk_channel_reserve took; else only if there is room: false if there
- * is none, and the caller's bit stays set until bulk_ep_flush_events.
+ * Write an event if there is room: false if there is none, and the caller's bit
+ * stays set until bulk_ep_flush_events.
  */
-bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
-			bool reserved);
+bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev);
+/* A command's EV_DONE, which uses up the place that bulk_channel_reserve took. */
+void bulk_channel_done(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
+		       bool quiet);
 /*
  * Give back receive slots, then grant windows. All, or none with -EINVAL (one is
  * not held) or -EAGAIN (the ring has no room for what may arrive in them).

@@ -166,7 +166,7 @@ static bool ep_report(struct bulk_ep *ep)
 			continue;
 		if (order[i].bit == BULK_EPEV_DOWN)
 			ev.result = READ_ONCE(ep->err);
-		if (!bulk_channel_event(ep->ch, &ev, false))
+		if (!bulk_channel_event(ep->ch, &ev))
 			return false;
 		ep->events &= ~order[i].bit;
 	}

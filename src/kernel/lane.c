@@ -4,9 +4,9 @@
  * that user between the two hosts.
  *
  * Scheduling. An endpoint with something to post is on lane->active, and gets
- * its turns round robin: one message, or LANE_QUANTUM bytes of RDMA, each. One
- * that cannot go on for a reason of its own (key not resolved yet, its share of
- * bytes under way, no credits for messages, memory not pinned yet) moves to
+ * its turns round robin: one message, or LANE_READ * LANE_PIECE bytes of RDMA, each.
+ * One that cannot go on at the moment (key not resolved yet, LANE_INFLIGHT bytes
+ * under way, no credits for messages, memory not pinned yet) moves to
  * lane->waiting; every pump tries those again. Operations of an endpoint are
  * posted strictly in order on one queue pair: that, and RC's own ordering, is
  * what keeps its messages in order and makes a PUT visible before a later
@@ -14,8 +14,9 @@
  *
  * An operation is cut into pieces of at most LANE_PIECE bytes, at the borders of
  * the memory regions on both sides, so that it never takes more than a quarter
- * of the send queue. Pieces of GETs are larger: what they bring takes the other
- * direction, and messages posted behind them do not wait for it.
+ * of the send queue. Not more than LANE_INFLIGHT bytes of all endpoints are under way
+ * in each direction: a message that is posted behind them waits for them (for READs
+ * as well, where a device has a limit of packets without an answer).
  *
  * Locks: the lane's lock (conn.smbd.lock) covers queues and posting; pumping
  * happens in the submitting process and in the completion softirq.
@@ -31,13 +32,12 @@
 #include "trace.h"
 
 #define LANE_PIECE	(256u << 10)	/* bytes in one piece */
-#define LANE_QUANTUM	(256u << 10)	/* bytes per turn */
-#define LANE_SHARE	(1u << 20)	/* bytes under way per endpoint */
-#define LANE_READ	4		/* of all three GETs have so many times as much */
+#define LANE_READ	2		/* times as much in one of a GET */
+#define LANE_INFLIGHT	(1u << 20)	/* bytes under way in each direction */
 #define LANE_CREDITS	BULK_RBATCH
 #define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
-#define LANE_GATHERS	8		/* PDUs of small messages under way */
+#define LANE_GATHERS	4		/* PDUs of small messages under way */
 #define LANE_GATHER_MAX	512		/* bytes of a small message */
 #define LANE_ACK_EVERY	32		/* messages */
 
@@ -163,7 +163,7 @@ void bulk_op_finish(struct bulk_op *op)
 	spin_lock_bh(&ch->lock);
 	if (op->slot != RDMA_BULK_NO_SLOT)
 		clear_bit(op->slot, ch->tx_busy);
-	bulk_channel_event(ch, &ev, true);
+	bulk_channel_done(ch, &ev, op->quiet && !op->status);
 	starved = ch->starved;
 	ch->starved = false;
 	spin_unlock_bh(&ch->lock);
@@ -336,6 +336,18 @@ static void slot_for_cpu(struct bulk_smbd *smbd, struct bulk_op *op)
 					   DMA_BIDIRECTIONAL);
 }
 
+/* Bytes of the operation's kind that the lane has under way. */
+static u32 *lane_inflight(struct bulk_lane *lane, const struct bulk_op *op)
+{
+	return op->op == RDMA_BULK_OP_GET ? &lane->reading : &lane->writing;
+}
+
+static void rdma_ended(struct bulk_lane *lane, struct bulk_op *op, struct bulk_wr *wr)
+{
+	*lane_inflight(lane, op) -= wr->bytes;
+	bulk_key_posted_done(op->rkey);
+}
+
 static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 {
 	struct bulk_op *op = wr->priv;
@@ -352,10 +364,8 @@ static void lane_op_done(struct bulk_wr *wr, enum ib_wc_status status)
 	if (status != IB_WC_SUCCESS && !op->status)
 		op->status = wc_errno(status);
 	op->inflight--;
-	if (op->rkey) {
-		ep->inflight -= wr->bytes;
-		bulk_key_posted_done(op->rkey);
-	}
+	if (op->rkey)
+		rdma_ended(lane, op, wr);
 	bulk_ep_reap(ep, op, &ended);
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
@@ -390,8 +400,7 @@ static void lane_piece_done(struct bulk_wr *wr, enum ib_wc_status status)
 	spin_lock_bh(bulk_lane_lock(lane));
 	if (status != IB_WC_SUCCESS && !op->status)
 		op->status = wc_errno(status);
-	op->ep->inflight -= wr->bytes;
-	bulk_key_posted_done(op->rkey);
+	rdma_ended(lane, op, wr);
 	bulk_piece_free(piece);
 	op->inflight--;		/* the piece counts until it is unpinned */
 	spin_unlock_bh(bulk_lane_lock(lane));
@@ -575,19 +584,19 @@ static enum post_result post_key(struct bulk_op *op)
 	return POST_OK;
 }
 
-/* LANE_PIECE, _QUANTUM or _SHARE for an operation */
-static u32 lane_bytes(const struct bulk_op *op, u32 bytes)
+/* LANE_PIECE for an operation: what a GET brings takes the other direction. */
+static u32 lane_piece(const struct bulk_op *op)
 {
-	return op->op == RDMA_BULK_OP_GET ? LANE_READ * bytes : bytes;
+	return op->op == RDMA_BULK_OP_GET ? LANE_READ * LANE_PIECE : LANE_PIECE;
 }
 
-static void rdma_posted(struct bulk_ep *ep, struct bulk_op *op, struct bulk_wr *wr, u32 len)
+static void rdma_posted(struct bulk_lane *lane, struct bulk_op *op, struct bulk_wr *wr, u32 len)
 {
+	*lane_inflight(lane, op) += len;
 	wr->bytes = len;
 	op->inflight++;
 	op->todo -= len;
 	op->done += len;
-	ep->inflight += len;
 	if (!op->todo)
 		list_del_init(&op->fifo);
 }
@@ -602,7 +611,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 		.wr.sg_list	= sge,
 		.wr.send_flags	= IB_SEND_SIGNALED,
 	};
-	u64 run, len = min_t(u64, op->todo, lane_bytes(op, LANE_PIECE));
+	u64 run, len = min_t(u64, op->todo, lane_piece(op));
 	u32 max_sge = min_t(u32, BULK_MAX_SGE, smbd->ibdev->attrs.max_sge_rd ?: BULK_MAX_SGE);
 	struct bulk_wr *wr;
 	int n;
@@ -641,7 +650,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 	rdma.wr.opcode = op->op == RDMA_BULK_OP_PUT ? IB_WR_RDMA_WRITE : IB_WR_RDMA_READ;
 	wr->priv = op;
 	wr->done = lane_op_done;
-	rdma_posted(ep, op, wr, len);
+	rdma_posted(lane, op, wr, len);
 	trace_bulk_post_rdma(smbd, rdma.wr.opcode, len);
 	gather_post(lane);	/* what comes first is posted first */
 	bulk_smbd_post(smbd, wr, &rdma.wr);
@@ -670,7 +679,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 	list_del_init(&piece->list);
 	wr->priv = piece;
 	wr->done = lane_piece_done;
-	rdma_posted(ep, op, wr, piece->bytes);
+	rdma_posted(lane, op, wr, piece->bytes);
 	chain = rdma_rw_ctx_wrs(&piece->rw, smbd->qp, smbd->cm_id->port_num, &wr->cqe, NULL);
 	trace_bulk_post_rdma(smbd, chain->opcode, piece->bytes);
 	gather_post(lane);	/* what comes first is posted first */
@@ -682,7 +691,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 				  struct list_head *ended)
 {
-	u32 before = ep->inflight, quantum;
+	u32 turn = LANE_READ * LANE_PIECE, before, *inflight;
 	enum post_result r;
 	struct bulk_op *op;
 
@@ -690,15 +699,16 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 		op = list_first_entry_or_null(&ep->fifo, struct bulk_op, fifo);
 		if (!op)
 			return POST_IDLE;
-		quantum = lane_bytes(op, LANE_QUANTUM);
 		if (op->op == RDMA_BULK_OP_SEND) {
 			r = post_message(lane, ep, op);
 			if (r == POST_OK)
 				bulk_ep_reap(ep, op, ended);
 			return r;
 		}
-		if (ep->inflight >= lane_bytes(op, LANE_SHARE))
+		inflight = lane_inflight(lane, op);
+		if (*inflight >= LANE_INFLIGHT)
 			return POST_WAIT;
+		before = *inflight;
 		r = post_key(op);
 		if (r == POST_OK)
 			r = op->local_kind == RDMA_BULK_LOCAL_USER ?
@@ -708,7 +718,8 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 			bulk_ep_reap(ep, op, ended);
 			r = POST_OK;
 		}
-	} while (r == POST_OK && ep->inflight - before < quantum);
+		turn -= min(turn, *inflight - before);
+	} while (r == POST_OK && turn);
 	return r;
 }
 

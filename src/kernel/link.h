@@ -190,6 +190,7 @@ struct bulk_lane {
 	struct list_head	active;		/* bulk_ep.sched: something to post */
 	struct list_head	waiting;	/* bulk_ep.sched: for a key, credits, data */
 	bool			up;
+	u32			reading, writing;	/* bytes of RDMA under way */
 	struct bulk_gather	*gather;	/* being filled; never without the lock */
 	struct bulk_wr		*gather_wr;	/* that it goes out with */
 	u64			tx_seq;		/* last sent */
@@ -367,7 +368,6 @@ struct bulk_ep {
 	struct list_head	fifo;		/* bulk_op.fifo: not fully posted */
 	struct list_head	ops;		/* bulk_op.all: not ended, in order */
 	struct list_head	sched;		/* lane->active */
-	u32			inflight;	/* bytes of RDMA posted */
 	u32			puts;
 	/* under ch->lock */
 	u8			events;		/* BULK_EPEV_* to report */
@@ -423,6 +423,7 @@ struct bulk_op {
 	u8			op;
 	u8			local_kind;
 	u16			id;
+	bool			quiet;		/* nobody waits for its good end */
 	u32			slot;		/* transmit slot, or NO_SLOT */
 	u64			user_data;
 	u64			length;

@@ -50,8 +50,11 @@ u32 bulk_ring_room(const struct bulk_channel *ch)
 	return ch->events - used - ch->reserved;
 }
 
-static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_event *ev)
+static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
+			    bool quiet)
 {
+	u32 armed;
+
 	trace_bulk_event(ch, ev);
 	ch->ring->entry[ch->producer & (ch->events - 1)] = *ev;
 	ch->producer++;
@@ -62,7 +65,8 @@ static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_even
 	 * what the other has written.
 	 */
 	smp_mb();
-	if (READ_ONCE(ch->ctrl->armed)) {
+	armed = READ_ONCE(ch->ctrl->armed);
+	if (armed && !(quiet && armed == RDMA_BULK_ARMED_LOUD)) {
 		WRITE_ONCE(ch->ctrl->armed, 0);
 		wake_up_interruptible_poll(&ch->wait, EPOLLIN | EPOLLRDNORM);
 	}
@@ -78,14 +82,14 @@ void bulk_channel_flush(struct bulk_channel *ch)
 
 	if (ch->removed_due) {
 		ev.type = RDMA_BULK_EV_REMOVED;
-		if (!bulk_channel_event(ch, &ev, false))
+		if (!bulk_channel_event(ch, &ev))
 			return;
 		ch->removed_due = false;
 	}
 	if (ch->rx_low_due) {
 		ev.type = RDMA_BULK_EV_RX_LOW;
 		ev.result = min_t(u32, ch->rx_low_due, S32_MAX);
-		if (!bulk_channel_event(ch, &ev, false))
+		if (!bulk_channel_event(ch, &ev))
 			return;
 		ch->rx_low_due = 0;
 	}
@@ -129,36 +133,49 @@ void bulk_channel_event_work(struct work_struct *work)
 }
 
 /**
- * bulk_channel_event - write an event
+ * bulk_channel_event - write an event for which no place is reserved
  * @ch: channel, its lock held
  * @ev: event
- * @reserved: EV_DONE of a command for which bulk_channel_reserve took a place:
- *	it is always written, and the command is no longer outstanding
  *
  * A dead channel swallows events.
  *
- * Return: false if it was not @reserved and there is no room: the caller keeps a
- * bit and tries again in bulk_ep_flush_events.
+ * Return: false if there is no room: the caller keeps a bit and tries again in
+ * bulk_ep_flush_events.
  */
-bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
-			bool reserved)
+bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev)
 {
 	lockdep_assert_held(&ch->lock);
 
-	if (reserved) {
-		ch->reserved--;
-		ch->commands--;
-	}
 	if (ch->dead)
 		return true;
-	if (!reserved && !bulk_ring_room(ch)) {
+	if (!bulk_ring_room(ch)) {
 		bulk_channel_retry(ch);
 		return false;
 	}
-	bulk_ring_write(ch, ev);
-	if (reserved && bulk_channel_due(ch))
-		bulk_channel_flush(ch);
+	bulk_ring_write(ch, ev, false);
 	return true;
+}
+
+/**
+ * bulk_channel_done - a command has ended: write its EV_DONE
+ * @ch: channel, its lock held
+ * @ev: event, for which bulk_channel_reserve took a place
+ * @quiet: does not wake who has armed for loud events
+ *
+ * The command is no longer outstanding. A dead channel swallows events.
+ */
+void bulk_channel_done(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
+		       bool quiet)
+{
+	lockdep_assert_held(&ch->lock);
+
+	ch->reserved--;
+	ch->commands--;
+	if (ch->dead)
+		return;
+	bulk_ring_write(ch, ev, quiet);
+	if (bulk_channel_due(ch))
+		bulk_channel_flush(ch);
 }
 
 /**
@@ -410,7 +427,7 @@ int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 
 	__set_bit(ev.slot, ch->rx_held);
 	ch->reserved--;
 	if (!ch->dead) {
-		bulk_ring_write(ch, &ev);
+		bulk_ring_write(ch, &ev, false);
 		if (bulk_channel_due(ch))
 			bulk_channel_flush(ch);
 	}

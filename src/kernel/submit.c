@@ -37,7 +37,7 @@ static bool cmd_tail_zero(const struct rdma_bulk_cmd *cmd)
 /* Everything that can be said without looking at any state. */
 static int cmd_check(const struct rdma_bulk_cmd *cmd)
 {
-	u16 flags = RDMA_BULK_CMD_FENCE | RDMA_BULK_CMD_FENCE_ALL;
+	u16 flags = RDMA_BULK_CMD_FENCE | RDMA_BULK_CMD_FENCE_ALL | RDMA_BULK_CMD_QUIET;
 	bool local = true, remote = false;
 	u64 max = RDMA_BULK_MAX_OP;
 
@@ -510,6 +510,7 @@ static struct bulk_op *op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *
 	op->op = cmd->op;
 	op->local_kind = cmd->local_kind;
 	op->id = cmd->id;
+	op->quiet = cmd->flags & RDMA_BULK_CMD_QUIET;
 	op->slot = cmd->local_kind == RDMA_BULK_LOCAL_SLOT ? cmd->local : RDMA_BULK_NO_SLOT;
 	op->user_data = cmd->user_data;
 	op->length = cmd->length;

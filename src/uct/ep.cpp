@@ -147,7 +147,8 @@ void Ep::fail(ucs_status_t why) {
   end_if_drained();
 }
 
-// What the user was told of that it went: messages and small PUTs, and flushes, which alone have a completion.
+// What the user was told of that it went: messages and small PUTs, and flushes, which alone have a
+// completion.
 void Ep::drop_deferred() {
   if (!deferred_) return;
   Operation& operation = *deferred_->operation;
@@ -159,7 +160,8 @@ void Ep::drop_deferred() {
 }
 
 void Ep::end_if_drained() {
-  if (state_ != State::closing || outstanding_ != 0) return;
+  if (state_ != State::closing) return;
+  if (outstanding_ != 0) return iface_.await_all_ends();
   state_ = State::down;
   if (report_) iface_.report_failure(*this);
   if (uct_completion_t* completion = std::exchange(cancel_completion_, nullptr); completion != nullptr)
@@ -215,11 +217,12 @@ Ep::Prepared Ep::prepare(OperationKind kind) {
   if (prepared.status == UCS_ERR_NO_RESOURCE && state_ == State::connecting && !deferred_ &&
       (dispatching_ || pending_.empty()) && kind == OperationKind::message)
     prepared.status = UCS_OK;
-  if (prepared.status != UCS_OK) return prepared;
-
-  prepared.slot = iface_.channel().tx_acquire();
-  if (!prepared.slot) {
-    prepared.status = UCS_ERR_NO_RESOURCE;
+  if (prepared.status == UCS_OK) {
+    prepared.slot = iface_.channel().tx_acquire();
+    if (!prepared.slot) prepared.status = UCS_ERR_NO_RESOURCE;
+  }
+  if (prepared.status != UCS_OK) {
+    iface_.await_all_ends();
     return prepared;
   }
   prepared.operation = &iface_.operations().take(kind, id_);
@@ -239,6 +242,7 @@ ucs_status_t Ep::submit(const Command& command, Operation& operation) {
   }
   blocked_ = blocked_ || status.again();
   iface_.operations().put_back(operation);
+  iface_.await_all_ends();
   return refused(status);
 }
 
@@ -259,6 +263,7 @@ ucs_status_t Ep::pending_add(uct_pending_req_t* request) {
       return UCS_ERR_BUSY;
   }
   pending_.push_back(request);
+  iface_.await_all_ends();
   iface_.note_queued(1);
   iface_.wait_for_resources(*this);
   return UCS_OK;
@@ -318,6 +323,7 @@ ucs_status_t Ep::flush(unsigned flags, uct_completion_t* completion) {
       end_if_drained();
       return UCS_OK;
     }
+    iface_.await_all_ends();
     if (cancel_completion_ != nullptr) return UCS_ERR_NO_RESOURCE;
     cancel_completion_ = completion;
     return UCS_INPROGRESS;
@@ -327,6 +333,7 @@ ucs_status_t Ep::flush(unsigned flags, uct_completion_t* completion) {
   if (failure_ != UCS_OK) return failure_;
   if (!dispatching_ && !pending_.empty()) return UCS_ERR_NO_RESOURCE;
   if (outstanding_ == 0) return UCS_OK;
+  if (completion == nullptr || status != UCS_OK) iface_.await_all_ends();
   if (completion == nullptr) return UCS_INPROGRESS;
   if (status != UCS_OK) return status;
 

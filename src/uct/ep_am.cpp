@@ -63,7 +63,8 @@ ucs_status_t Ep::launch_message(const Prepared& prepared, std::uint8_t id, std::
   return launch(prepared, length, [&](Local from, bool first_try) {
     // A message that waits may outlive the region whose key it carries.
     const RegionHandle region = first_try ? key_region : RegionHandle{};
-    return Command::send(handle_, from, static_cast<std::uint32_t>(length), id, user_data, region, fence);
+    return Command::send(handle_, from, static_cast<std::uint32_t>(length), id, user_data, region, fence)
+        .quiet();
   });
 }
 

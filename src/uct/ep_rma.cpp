@@ -40,7 +40,7 @@ ucs_status_t Ep::launch_put(const Prepared& prepared, std::size_t length, std::u
   const std::uint64_t user_data = prepared.operation->user_data();
   const Fence fence = fence_for_next();
   return launch(prepared, length, [&](Local from, bool) {
-    return Command::put(handle_, from, length, Remote{remote, key_of(rkey)}, user_data, fence);
+    return Command::put(handle_, from, length, Remote{remote, key_of(rkey)}, user_data, fence).quiet();
   });
 }
 
@@ -77,7 +77,10 @@ ucs_status_t Ep::put_or_get_zcopy(OperationKind kind, const uct_iov_t* iov, std:
   const std::size_t length = total_length(iov, count);
   if (length == 0) return failure_;
   if (count != 1 || !is_contiguous(*iov) || length > max_rma) return UCS_ERR_INVALID_PARAM;
-  if (const ucs_status_t status = user_post_status(); status != UCS_OK) return status;
+  if (const ucs_status_t status = user_post_status(); status != UCS_OK) {
+    iface_.await_all_ends();
+    return status;
+  }
 
   Operation& operation = iface_.operations().take(kind, id_);
   operation.completion = completion;

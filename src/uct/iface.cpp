@@ -22,18 +22,21 @@ namespace {
 
 constexpr std::size_t data_alignment = 16;
 
-constexpr unsigned idle_poll_limit = 64;  // calls before a clock is looked at
-constexpr std::chrono::microseconds polling_time{200};   // in vain, before it sleeps
+constexpr unsigned idle_poll_limit = 16;                 // calls before a clock is looked at
+constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps
 constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
 
-// At most, in one call of progress: what comes by other ways than this interface is found by the next call, so
-// it may wait half as long again as it has been waited for already.
-constexpr std::chrono::microseconds shortest_sleep{100};
-constexpr std::chrono::microseconds longest_sleep{5000};
+// In one call of progress. What comes by another transport of the worker is found by the next call; with
+// none, only what the user waits for beside the worker may come late: by half as long as it has been waited
+// for.
+constexpr std::chrono::microseconds beside_others{100};
+constexpr std::chrono::microseconds shortest_alone{1000};
+constexpr std::chrono::microseconds longest_alone{5000};
 
-std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited) {
-  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_sleep,
-                    longest_sleep);
+std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited, bool alone) {
+  if (!alone) return beside_others;
+  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_alone,
+                    longest_alone);
 }
 
 // The interface that this thread has polled in vain last, and since when no other. Never dereferenced.
@@ -219,6 +222,7 @@ unsigned Iface::progress() {
   if (!ended_.empty()) count += complete_ended();
   if (!failed_.empty()) count += report_failures();
   if (dispatch_due_) count += dispatch_pending();
+  if (operations_.in_use() == 0) all_ends_awaited_ = false;
   if (count != 0)
     idle_polls_ = 0;
   else
@@ -238,12 +242,18 @@ void Iface::idle() {
     last_idle_ = now;
     const auto waited = now - std::max(idle_since_, only_one.since);
     if (waited > polling_time) {
-      static_cast<void>(channel_->wait_for(sleeping_time(waited)));
+      static_cast<void>(channel_->wait_for(sleeping_time(waited, is_alone()), wake()));
       last_idle_ = std::chrono::steady_clock::now();
       return;
     }
   }
   if (idle_polls_ >= yield_after_) sched_yield();
+}
+
+// Whether a call of the worker's progress calls nothing but this interface.
+bool Iface::is_alone() const {
+  const ucs_callbackq_elem_t* called = worker->super.progress_q.fast_elems;
+  return called[0].arg == &super && called[1].cb == nullptr;
 }
 
 void Iface::end(const Done& done) {
@@ -345,14 +355,16 @@ unsigned Iface::dispatch_pending() {
 
 ucs_status_t Iface::arm() {
   if (!failed_.empty() || !ended_.empty() || (dispatch_due_ && !waiting_.empty())) return UCS_ERR_BUSY;
-  return channel_->arm() ? UCS_OK : UCS_ERR_BUSY;
+  return channel_->arm(wake()) ? UCS_OK : UCS_ERR_BUSY;
 }
 
 // ---- order ----
 
-ucs_status_t Iface::flush() const {
+ucs_status_t Iface::flush() {
   // UCP takes OK to mean that nothing of the worker is left, and does not ask about what it has queued.
-  return operations_.in_use() == 0 && queued_ == 0 && ended_.empty() ? UCS_OK : UCS_INPROGRESS;
+  if (operations_.in_use() == 0 && queued_ == 0 && ended_.empty()) return UCS_OK;
+  await_all_ends();
+  return UCS_INPROGRESS;
 }
 
 void Iface::fence() {

@@ -51,7 +51,7 @@ class Iface : public abi::BaseIface {
 
   unsigned progress();
   ucs_status_t arm();
-  ucs_status_t flush() const;
+  ucs_status_t flush();
   void fence();
 
   // ---- for endpoints ----
@@ -77,6 +77,9 @@ class Iface : public abi::BaseIface {
   void wait_for_resources(Ep& ep) { waiting_.push_back(ep.waiting_link); }
   // Requests that joined or left the queue of an endpoint.
   void note_queued(int change) { queued_ += static_cast<std::size_t>(change); }
+  // Somebody waits for the end of operations that have no completion: for resources, or for nothing being
+  // left.
+  void await_all_ends() { all_ends_awaited_ = true; }
   // Queued requests may find resources now.
   void resources_came() { dispatch_due_ = true; }
   void report_failure(Ep& ep) { failed_.push_back(ep.failed_link); }
@@ -120,6 +123,8 @@ class Iface : public abi::BaseIface {
   unsigned report_failures();
   unsigned dispatch_pending();
   void idle();
+  bool is_alone() const;
+  Wake wake() const { return all_ends_awaited_ ? Wake::any : Wake::loud; }
   static SlotHead* slot_head(std::byte* user_descriptor);
   static void release_slot(uct_recv_desc_t* self, void* descriptor);
 
@@ -140,11 +145,12 @@ class Iface : public abi::BaseIface {
   OperationPool operations_;
   std::vector<EpEntry> eps_;
   std::vector<std::uint32_t> free_entries_;
-  List<Ep> waiting_;  // have queued requests
-  std::size_t queued_ = 0;   // these requests
-  List<Ep> failed_;   // to be reported
+  List<Ep> waiting_;          // have queued requests
+  std::size_t queued_ = 0;    // these requests
+  List<Ep> failed_;           // to be reported
   std::vector<Ended> ended_;  // to be completed
   bool dispatch_due_ = false;
+  bool all_ends_awaited_ = false;
   std::uint64_t fence_epoch_ = 0;
   std::uint32_t puts_ = 0;               // outstanding, posted after the last fence
   std::uint32_t puts_before_fence_ = 0;  // outstanding, posted before it

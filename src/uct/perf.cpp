@@ -9,7 +9,7 @@ constexpr double packet_headers = 82;  // bytes on the wire beside the payload: 
 constexpr double unknown_bandwidth = 1.25e9;  // of a device that does not tell: 10 Gbit/s
 constexpr double adapter_latency = 1.5e-6;
 constexpr double iwarp_latency = 4e-6;
-constexpr double kernel_latency = 3.5e-6;  // system call and post; interrupt and event ring
+constexpr double kernel_latency = 3.5e-6;   // system call and post; interrupt and event ring
 constexpr double post_overhead = 1.5e-6;    // system call and post
 constexpr double end_overhead = 1.5e-6;     // interrupt and event
 constexpr double receive_overhead = 3e-6;   // interrupt, event, and the slot given back
@@ -45,8 +45,8 @@ void fill_estimates(const Estimates& estimates, Attr& attr) {
   const bool zcopy = operation == abi::Operation::put_zcopy || operation == abi::Operation::get_zcopy;
 
   // Processors move messages, "zero copy" ones too, and what goes through slots, while PUT and GET of the
-  // user's memory are the adapter's: UCX is to change to them, and to its rendezvous protocols, early. It takes
-  // its own copies of buffers cut into slots for free where the line is slower than they.
+  // user's memory are the adapter's: UCX is to change to them, and to its rendezvous protocols, early. It
+  // takes its own copies of buffers cut into slots for free where the line is slower than they.
   double bandwidth = estimates.bandwidth;
   if (!zcopy) bandwidth = 1 / (1 / bandwidth + 1 / slot_bandwidth);
   const uct_ppn_bandwidth_t shared{.dedicated = 0, .shared = bandwidth};

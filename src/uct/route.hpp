@@ -20,7 +20,8 @@ struct Route {
 // Looks `to` up in this process's network namespace, for traffic that comes from the own address `from`.
 Route route_to(const Address& to, const Address& from);
 
-// Answers of route_to, kept for a second: UCX asks several times for each endpoint, and jobs make many at once.
+// Answers of route_to, kept for a second: UCX asks several times for each endpoint, and jobs make many at
+// once.
 class Routes {
  public:
   Route to(const Address& to, const Address& from);

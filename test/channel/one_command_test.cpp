@@ -56,7 +56,7 @@ TEST_P(Commands, malformed_ones_are_refused) {
       {"op 255", flush, [](auto& c) { c.op = 255; }, {EINVAL}},
       {"kind 3", send, [](auto& c) { c.local_kind = 3; }, {EINVAL}},
       {"kind 255", put, [](auto& c) { c.local_kind = 255; }, {EINVAL}},
-      {"an unknown flag", send, [](auto& c) { c.flags = 8; }, {EINVAL}},
+      {"an unknown flag", send, [](auto& c) { c.flags = 16; }, {EINVAL}},
       {"the highest flag", put, [](auto& c) { c.flags = 0x8000; }, {EINVAL}},
       {"REMOTE on a SEND", send, [](auto& c) { c.flags = RDMA_BULK_CMD_REMOTE; }, {EINVAL}},
       {"REMOTE on a PUT", put, [](auto& c) { c.flags = RDMA_BULK_CMD_REMOTE; }, {EINVAL}},

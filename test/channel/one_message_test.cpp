@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lab.hpp"
+#include "raw.hpp"
 
 namespace bulk::lab {
 namespace {
@@ -494,6 +495,40 @@ TEST_P(Messages, poll_wakes_a_sleeper) {
   EXPECT_FALSE(b_.channel.arm());
   b_.channel.progress(b_.log);
   EXPECT_EQ(b_.log.received, 1U);
+}
+
+// The ring's words are looked at as they are: waking is what takes the process's wish back.
+TEST(QuietCommands, wake_only_who_has_armed_for_every_event_or_if_they_fail) {
+  const std::unique_ptr<Node> receiver_ = Node::make(Submission::ioctl);
+  Node& receiver = *receiver_;
+  RawChannel sender;
+  auto open = good_ep_open(receiver.channel.address());
+  ASSERT_TRUE(is(raw(sender.fd.get(), RDMA_BULK_IOC_EP_OPEN, &open), 0));
+  const EpHandle ep{open.ep};
+  const auto until = [&](std::uint32_t events, const char* what) {
+    return wait(
+        {&receiver}, [&] { return sender.producer() == events; }, what);
+  };
+  ASSERT_TRUE(until(1, "the endpoint to come up"));
+  const Command loud = Command::send(ep, Local::user("x"), 1, 1, 1);
+  const Command quiet = loud.quiet();
+  const auto armed_after = [&](std::uint32_t wish, const Command& command) {
+    const std::uint32_t before = sender.producer();
+    __atomic_store_n(&sender.ctrl->consumer, before, __ATOMIC_RELEASE);
+    __atomic_store_n(&sender.ctrl->armed, wish, __ATOMIC_SEQ_CST);
+    EXPECT_TRUE(is(sender.submit(command), 0));
+    EXPECT_TRUE(until(before + 1, "the command's end"));
+    return __atomic_load_n(&sender.ctrl->armed, __ATOMIC_SEQ_CST);
+  };
+  EXPECT_EQ(armed_after(RDMA_BULK_ARMED, quiet), 0U);
+  EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, quiet), std::uint32_t{RDMA_BULK_ARMED_LOUD});
+  EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, loud), 0U);
+
+  const Key wrong{};
+  Command put = Command::put(ep, Local::slot(TxSlot{0}), 1, Remote{4096, wrong}, 1).quiet();
+  std::memset(put.abi.key, 0x11, sizeof(put.abi.key));
+  EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, put), 0U) << "it has failed";
+  EXPECT_EQ(sender.event(sender.producer() - 1).result, -EKEYREJECTED);
 }
 
 TEST_P(Messages, are_counted) {

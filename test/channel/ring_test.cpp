@@ -100,6 +100,11 @@ TEST_P(EventRingTest, arms_an_empty_ring) {
   EXPECT_EQ(ctrl_.armed, 0U);
 }
 
+TEST_P(EventRingTest, arms_for_loud_events) {
+  EXPECT_TRUE(ring_.arm(Wake::loud));
+  EXPECT_EQ(ctrl_.armed, 2U);
+}
+
 TEST_P(EventRingTest, does_not_arm_a_ring_with_events) {
   produce(1);
   EXPECT_FALSE(ring_.arm());

@@ -421,8 +421,8 @@ class Chunk {
         });
       };
       const auto begun_here = [](const Half& half) { return half.source || half.plan.kind == Kind::get; };
-      // A rendezvous that fails ends when nobody holds its part of UCX's registration cache any more, and what
-      // was mapped by hand next to it may be the same part: UCX would wait for us.
+      // A rendezvous that fails ends when nobody holds its part of UCX's registration cache any more, and
+      // what was mapped by hand next to it may be the same part: UCX would wait for us.
       bool all = end([&](const Half& half) { return begun_here(half) && half.handle != nullptr; });
       if (all) unmap();
       all = all && end(begun_here);

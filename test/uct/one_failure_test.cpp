@@ -110,7 +110,8 @@ TEST(Failure, PostingFindsNoResourcesUntilUcxIsTold) {
             UCS_OK);
   ASSERT_TRUE(wait_until({&here, there.get()}, [&] { return there->arrived.size() == 1; }));
   ASSERT_TRUE(wait_until({&here}, [&] { return uct_iface_flush(here.iface(), 0, nullptr) == UCS_OK; }));
-  ASSERT_TRUE(wait_until({&here}, [&] { return uct_iface_event_arm(here.iface(), UCT_EVENT_RECV) == UCS_OK; }));
+  ASSERT_TRUE(
+      wait_until({&here}, [&] { return uct_iface_event_arm(here.iface(), UCT_EVENT_RECV) == UCS_OK; }));
   int fd = -1;
   ASSERT_EQ(uct_iface_event_fd_get(here.iface(), &fd), UCS_OK);
   there.reset();

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <thread>
 
 #include "node.hpp"
 
@@ -201,8 +202,9 @@ class Pending : public testing::Test {
   }
 };
 
-// A PUT on an endpoint that is not connected yet is queued, and nothing else is under way: UCP takes a flushed
-// interface to mean that all has arrived. (MPI_Win_fence returned too early; found by sys-mpi, rma-fence.)
+// A PUT on an endpoint that is not connected yet is queued, and nothing else is under way: UCP takes a
+// flushed interface to mean that all has arrived. (MPI_Win_fence returned too early; found by sys-mpi,
+// rma-fence.)
 TEST_F(Pending, KeepsTheInterfaceFromBeingFlushed) {
   Memory memory(receiver, 64);
   struct Put : uct_pending_req_t {
@@ -227,7 +229,8 @@ TEST_F(Pending, WhenPurgedKeepsNobody) {
   exhaust();
   ASSERT_EQ(add(1), UCS_OK);
   ASSERT_EQ(add(2), UCS_OK);
-  uct_ep_pending_purge(ep.get(), [](uct_pending_req_t*, void*) {}, nullptr);
+  uct_ep_pending_purge(
+      ep.get(), [](uct_pending_req_t*, void*) {}, nullptr);
   ASSERT_TRUE(wait_until({&sender, &receiver},
                          [&] { return uct_iface_flush(sender.iface(), 0, nullptr) == UCS_OK; }));
   EXPECT_TRUE(log.empty());
@@ -307,6 +310,49 @@ TEST_F(Message, WakesASleepingReceiver) {
   pollfd file{fd, POLLIN, 0};
   ASSERT_EQ(poll(&file, 1, 60000), 1);
   ASSERT_TRUE(wait_until({&sender, &receiver}, [&] { return receiver.arrived.size() == 2; }));
+}
+
+// Nothing tells the end of a message alone; who waits for it has to be woken all the same.
+TEST_F(Message, WakesWhoWaitsForAFlushedInterface) {
+  int fd = -1;
+  ASSERT_EQ(uct_iface_event_fd_get(sender.iface(), &fd), UCS_OK);
+  for (unsigned i = 0; i < 20; ++i) {
+    ASSERT_EQ(repeat({&sender, &receiver}, [&] { return uct_ep_am_short(ep.get(), 0, i, nullptr, 0); }),
+              UCS_OK);
+    while (uct_iface_flush(sender.iface(), UCT_FLUSH_FLAG_LOCAL, nullptr) != UCS_OK) {
+      if (uct_iface_event_arm(sender.iface(), UCT_EVENT_SEND_COMP) == UCS_OK) {
+        pollfd file{fd, POLLIN, 0};
+        ASSERT_EQ(poll(&file, 1, 60000), 1) << "message " << i;
+      }
+      sender.progress();
+      receiver.progress();
+    }
+  }
+}
+
+TEST_F(Pending, WakesWhoWaitsForResources) {
+  int fd = -1;
+  ASSERT_EQ(uct_iface_event_fd_get(sender.iface(), &fd), UCS_OK);
+  ASSERT_EQ(repeat({&sender, &receiver}, [&] { return uct_ep_am_short(ep.get(), 0, sent, nullptr, 0); }),
+            UCS_OK);
+  ++sent;
+  const std::jthread other_process([this](const std::stop_token& stop) {
+    while (!stop.stop_requested())
+      receiver.progress();
+  });
+  for (unsigned round = 0; round < 20; ++round) {
+    exhaust();
+    if (add(sent) == UCS_ERR_BUSY) continue;  // there are resources again
+    const std::size_t before = log.size();
+    while (log.size() == before) {
+      if (uct_iface_event_arm(sender.iface(), UCT_EVENT_SEND_COMP) == UCS_OK) {
+        pollfd file{fd, POLLIN, 0};
+        ASSERT_EQ(poll(&file, 1, 60000), 1) << "round " << round;
+      }
+      sender.progress();
+    }
+    ++sent;
+  }
 }
 
 TEST_F(Message, DoesNotSleepOverAMessage) {

@@ -242,14 +242,18 @@ struct rdma_bulk_grow {
  * struct rdma_bulk_ctrl - what the process tells the kernel, one page
  * @consumer: events the process has taken, counted from 0, wrapping at 2^32.
  *	The kernel reads it when it looks for room and never trusts it.
- * @armed: the process sets it to 1 before it sleeps in poll(); the kernel
- *	clears it when it wakes the process. After setting it the process must
- *	issue a full memory barrier and look at the ring once more.
+ * @armed: the process sets it to RDMA_BULK_ARMED or RDMA_BULK_ARMED_LOUD before it
+ *	sleeps in poll(); the kernel clears it when it wakes the process. After
+ *	setting it the process must issue a full memory barrier and look at the
+ *	ring once more.
  */
 struct rdma_bulk_ctrl {
 	__u32	consumer;
 	__u32	armed;
 };
+
+#define RDMA_BULK_ARMED		1	/* wake for any event */
+#define RDMA_BULK_ARMED_LOUD	2	/* not for the good end of a RDMA_BULK_CMD_QUIET */
 
 /**
  * struct rdma_bulk_event - an entry of the event ring
@@ -494,6 +498,10 @@ struct rdma_bulk_cmd {
 #define RDMA_BULK_CMD_FENCE_ALL	(1U << 1)
 /* OP_FLUSH: the data of earlier PUTs is globally visible on the target. */
 #define RDMA_BULK_CMD_REMOTE	(1U << 2)
+/* OP_SEND, OP_PUT, OP_GET: nobody waits for EV_DONE: it wakes a process that has
+ * armed with RDMA_BULK_ARMED_LOUD only if it tells an error.
+ */
+#define RDMA_BULK_CMD_QUIET	(1U << 3)
 
 /**
  * struct rdma_bulk_stats - RDMA_BULK_IOC_STATS, on a channel

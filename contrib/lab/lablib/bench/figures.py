@@ -84,6 +84,7 @@ TARGETS = [
     Target("message rate against rc_verbs", r"8 B messages, .*", "rate", "bulk", ("rc_verbs",), True, 1.5),
     Target("later endpoint with first message against rc_verbs", r"set-up", "setup_later", "bulk-default", ("rc_verbs",), False, 1 / 50),
     Target("first endpoint of a process against rc_verbs", r"set-up", "setup_first", "bulk-default", ("rc_verbs",), False, 1 / 5),
+    Target("queue pairs per host against rc_verbs", r"(16|32) x .*", "queue_pairs", "bulk-default", ("rc_verbs",), False, 1 / 16),
     Target("MPI start against rc_verbs", r"MPI start.*", "total", "bulk-default", ("rc_verbs",), False, 1 / 3),
     Target("put on one host against UCX sm", r"put 1 MiB, one host", "value", "bulk-local", ("sm-local",), True, 0.9),
 ]

@@ -71,6 +71,7 @@ def contenders(gid_index: int) -> dict[str, Contender]:
     rc = {"UCX_TLS": "rc_verbs,tcp:aux,self", "UCX_NET_DEVICES": f"{_DEVICE}:1,{_FABRIC}", **gid}
     bulk = {"UCX_TLS": "bulk,self"}
     polling = {**bulk, "UCX_BULK_IDLE_SLEEP": "off"}
+    no_hooks = {"UCX_MEM_EVENTS": "n"}  # malloc, munmap, ... are not watched, so that no registration can be kept
     who = [
         Contender("bulk", "ucx", polling, ("bulk-run",)),
         Contender("bulk-default", "ucx", bulk, ("bulk-run",)),
@@ -79,6 +80,8 @@ def contenders(gid_index: int) -> dict[str, Contender]:
         Contender("ud_verbs", "ucx", {"UCX_TLS": "ud_verbs,self", "UCX_NET_DEVICES": f"{_DEVICE}:1", **gid}),
         Contender("tcp", "ucx", {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": _FABRIC}),
         Contender("ucx-default", "ucx", {"UCX_NET_DEVICES": f"{_DEVICE}:1,{_FABRIC}", **gid}),
+        Contender("bulk-nohooks", "ucx", {**bulk, **no_hooks}, ("bulk-run",)),
+        Contender("rc_verbs-nohooks", "ucx", {**rc, **no_hooks}),
         Contender("bulk-sleep", "ucx", bulk, ("bulk-run",), sleeps=True),
         Contender("rc_verbs-sleep", "ucx", rc, sleeps=True),
         Contender("tcp-sleep", "ucx", {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": _FABRIC}, sleeps=True),
@@ -215,7 +218,7 @@ def _bandwidth(all_: dict[str, Contender], full: bool) -> list[Row]:
         for operation in ("tag", "put") if full else ("put",):
             for size in (64 << 10, 1 << 20):
                 row = Row(f"{operation} {size_text(size)}, {text}", "bandwidth", "MiB/s", ("bandwidth",), False, size=size)
-                for name in ("bulk", "bulk-default", "rc_verbs", "tcp"):
+                for name in ("bulk", "bulk-default", "rc_verbs", "tcp", *(("bulk-nohooks", "rc_verbs-nohooks") if option == "--fresh" else ())):
                     row.jobs[name] = _ucp_bench(all_[name], f"{operation}_bw", "--size", str(size), "--count", str(_count(size)), option)
                 rows.append(row)
     return rows
