@@ -524,11 +524,33 @@ TEST(QuietCommands, wake_only_who_has_armed_for_every_event_or_if_they_fail) {
   EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, quiet), std::uint32_t{RDMA_BULK_ARMED_LOUD});
   EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, loud), 0U);
 
-  const Key wrong{};
-  Command put = Command::put(ep, Local::slot(TxSlot{0}), 1, Remote{4096, wrong}, 1).quiet();
-  std::memset(put.abi.key, 0x11, sizeof(put.abi.key));
-  EXPECT_EQ(armed_after(RDMA_BULK_ARMED_LOUD, put), 0U) << "it has failed";
-  EXPECT_EQ(sender.event(sender.producer() - 1).result, -EKEYREJECTED);
+  // One of these is refused at once (over the adapter the memory that is not there, over the direct path the
+  // wrong key), the other fails later.
+  Pages memory(4096);
+  const auto region =
+      receiver.domain.register_memory(memory.data(), memory.size(), Access::remote_read_write);
+  ASSERT_TRUE(region.ok());
+  Pages hole(4096);
+  ::munmap(hole.data(), hole.size());
+  Key wrong;
+  wrong.fill(std::byte{0x11});
+  const std::uint64_t address = reinterpret_cast<std::uintptr_t>(memory.data());
+  unsigned failed = 0;
+  for (const Command& put :
+       {Command::put(ep, Local::slot(TxSlot{0}), 1, Remote{address, wrong}, 1),
+        Command::put(ep, Local::user(hole.data()), 1, Remote{address, region->key()}, 1)}) {
+    const std::uint32_t before = sender.producer();
+    __atomic_store_n(&sender.ctrl->consumer, before, __ATOMIC_RELEASE);
+    __atomic_store_n(&sender.ctrl->armed, RDMA_BULK_ARMED_LOUD, __ATOMIC_SEQ_CST);
+    const Status accepted = sender.submit(put.quiet());
+    EXPECT_TRUE(is(accepted, {0, EKEYREJECTED, EFAULT}));
+    if (!accepted) continue;
+    ++failed;
+    ASSERT_TRUE(until(before + 1, "the command's end"));
+    EXPECT_EQ(__atomic_load_n(&sender.ctrl->armed, __ATOMIC_SEQ_CST), 0U) << "it has failed";
+    EXPECT_NE(sender.event(before).result, 0);
+  }
+  EXPECT_EQ(failed, 1U);
 }
 
 TEST_P(Messages, are_counted) {
