@@ -178,6 +178,8 @@ class Channel {
   // and asks the kernel to make the file readable at the next event, or the next loud one. True: sleep.
   // False: there are events already, call progress().
   bool arm(Wake wake = Wake::any);
+  // Takes the wish back.
+  void disarm() { ring_.disarm(); }
   int poll_fd() const { return fd_.get(); }
 
   // arm() and poll(2). True: there are events. False: none within `timeout_ms` (negative: no limit) or a

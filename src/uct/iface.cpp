@@ -12,6 +12,7 @@
 #include <new>
 
 #include "uct/abi/imports.hpp"
+#include "uct/idle.hpp"
 #include "uct/log.hpp"
 #include "uct/md.hpp"
 #include "uct/ops.hpp"
@@ -22,29 +23,7 @@ namespace {
 
 constexpr std::size_t data_alignment = 16;
 
-constexpr unsigned idle_poll_limit = 16;                 // calls before a clock is looked at
-constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps
-constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
-
-// In one call of progress. What comes by another transport of the worker is found by the next call; with
-// none, only what the user waits for beside the worker may come late: by half as long as it has been waited
-// for.
-constexpr std::chrono::microseconds beside_others{100};
-constexpr std::chrono::microseconds shortest_alone{1000};
-constexpr std::chrono::microseconds longest_alone{5000};
-
-std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited, bool alone) {
-  if (!alone) return beside_others;
-  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_alone,
-                    longest_alone);
-}
-
-// The interface that this thread has polled in vain last, and since when no other. Never dereferenced.
-struct OnlyOne {
-  const Iface* iface = nullptr;
-  std::chrono::steady_clock::time_point since;
-};
-thread_local OnlyOne only_one;
+constexpr unsigned idle_poll_limit = 16;  // calls in a row that found nothing, before a clock is looked at
 
 std::uint32_t headroom_for(std::size_t user_headroom, std::size_t own) {
   return static_cast<std::uint32_t>((user_headroom + own + data_alignment - 1) / data_alignment *
@@ -168,6 +147,7 @@ ucs_status_t Iface::open(uct_md_h md, uct_worker_h worker, const uct_iface_param
 
 void Iface::close() {
   uct_base_iface_progress_disable(uct_handle(), UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+  IdleGroup::of_this_thread().forget(&super);
   channel_.reset();
   ucs_class_call_cleanup_chain(&uct_base_iface_t_class, static_cast<abi::BaseIface*>(this), -1);
   delete this;
@@ -223,37 +203,25 @@ unsigned Iface::progress() {
   if (!failed_.empty()) count += report_failures();
   if (dispatch_due_) count += dispatch_pending();
   if (operations_.in_use() == 0) all_ends_awaited_ = false;
-  if (count != 0)
-    idle_polls_ = 0;
-  else
+  if (count == 0) {
     idle();
+  } else {
+    idle_polls_ = 0;
+    if (idle_sleep_) IdleGroup::of_this_thread().found_something();
+  }
   return count;
 }
 
-// Nothing happened. Who polls on and on is not to keep the processor from those it waits for; who calls now
-// and then, between other work, is not to be held up, nor is who polls several interfaces in turn: asleep on
-// one it would miss the others' events.
 void Iface::idle() {
   if (idle_polls_ != UINT_MAX) ++idle_polls_;
-  if (idle_sleep_ && idle_polls_ >= idle_poll_limit) {
-    const auto now = std::chrono::steady_clock::now();
-    if (idle_polls_ == idle_poll_limit || now - last_idle_ > longest_pause) idle_since_ = now;
-    if (only_one.iface != this) only_one = {this, now};
-    last_idle_ = now;
-    const auto waited = now - std::max(idle_since_, only_one.since);
-    if (waited > polling_time) {
-      static_cast<void>(channel_->wait_for(sleeping_time(waited, is_alone()), wake()));
-      last_idle_ = std::chrono::steady_clock::now();
-      return;
-    }
-  }
+  if (idle_sleep_ && idle_polls_ >= idle_poll_limit)
+    IdleGroup::of_this_thread().found_nothing(
+        {.id = &super,
+         .channel = worker->thread_mode == UCS_THREAD_MODE_SINGLE ? &*channel_ : nullptr,
+         .wake = all_ends_awaited_ ? Wake::any : Wake::loud,
+         .called = worker->super.progress_q.fast_elems},
+        *channel_);
   if (idle_polls_ >= yield_after_) sched_yield();
-}
-
-// Whether a call of the worker's progress calls nothing but this interface.
-bool Iface::is_alone() const {
-  const ucs_callbackq_elem_t* called = worker->super.progress_q.fast_elems;
-  return called[0].arg == &super && called[1].cb == nullptr;
 }
 
 void Iface::end(const Done& done) {
@@ -355,7 +323,7 @@ unsigned Iface::dispatch_pending() {
 
 ucs_status_t Iface::arm() {
   if (!failed_.empty() || !ended_.empty() || (dispatch_due_ && !waiting_.empty())) return UCS_ERR_BUSY;
-  return channel_->arm(wake()) ? UCS_OK : UCS_ERR_BUSY;
+  return channel_->arm(all_ends_awaited_ ? Wake::any : Wake::loud) ? UCS_OK : UCS_ERR_BUSY;
 }
 
 // ---- order ----

@@ -8,7 +8,6 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -123,8 +122,6 @@ class Iface : public abi::BaseIface {
   unsigned report_failures();
   unsigned dispatch_pending();
   void idle();
-  bool is_alone() const;
-  Wake wake() const { return all_ends_awaited_ ? Wake::any : Wake::loud; }
   static SlotHead* slot_head(std::byte* user_descriptor);
   static void release_slot(uct_recv_desc_t* self, void* descriptor);
 
@@ -138,8 +135,6 @@ class Iface : public abi::BaseIface {
   unsigned yield_after_;
   bool idle_sleep_;
   unsigned idle_polls_ = 0;  // calls of progress in a row that found nothing
-  std::chrono::steady_clock::time_point idle_since_;
-  std::chrono::steady_clock::time_point last_idle_;
   SlotRelease slot_release_;
   std::optional<Channel> channel_;
   OperationPool operations_;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "uct/idle.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace bulk::uct {
+namespace {
+
+constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps
+constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
+
+// In one call of progress. What comes by another transport of the worker is found by the next call; with
+// none, only what the user waits for beside the workers may come late: by half as long as it has been waited
+// for.
+constexpr std::chrono::microseconds beside_others{100};
+constexpr std::chrono::microseconds shortest_alone{1000};
+constexpr std::chrono::microseconds longest_alone{5000};
+
+std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited, bool alone) {
+  if (!alone) return beside_others;
+  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_alone,
+                    longest_alone);
+}
+
+}  // namespace
+
+IdleGroup& IdleGroup::of_this_thread() {
+  thread_local IdleGroup group;
+  return group;
+}
+
+void IdleGroup::found_nothing(const Idler& idler, Channel& channel) {
+  const auto now = Clock::now();
+  if (now - last_ > longest_pause) members_.clear();
+  if (members_.empty() || busy_) since_ = now;
+  busy_ = false;
+  last_ = now;
+
+  const auto member =
+      std::find_if(members_.begin(), members_.end(), [&](const Member& m) { return m.idler.id == idler.id; });
+  if (member == members_.end()) {
+    members_.push_back({idler, true});
+    since_ = now;
+    return;
+  }
+  const bool again = std::exchange(*member, {idler, true}).seen;
+  if (!again || !end_round(idler.id) || !may_sleep()) return;
+  if (const auto waited = now - since_; waited > polling_time) {
+    sleep(sleeping_time(waited, is_alone()), idler, channel);
+    last_ = Clock::now();
+  }
+}
+
+// `next` is polled again and begins the next round. Have all the others been polled in this one? Who has not
+// been is a member no longer.
+bool IdleGroup::end_round(const void* next) {
+  const bool complete = std::erase_if(members_, [](const Member& m) { return !m.seen; }) == 0;
+  for (Member& member : members_)
+    member.seen = member.idler.id == next;
+  return complete;
+}
+
+bool IdleGroup::may_sleep() const {
+  return members_.size() == 1 || std::all_of(members_.begin(), members_.end(),
+                                             [](const Member& m) { return m.idler.channel != nullptr; });
+}
+
+// Whether the progress of their workers calls nobody but them.
+bool IdleGroup::is_alone() const {
+  const auto is_member = [this](const void* id) {
+    return std::any_of(members_.begin(), members_.end(), [id](const Member& m) { return m.idler.id == id; });
+  };
+  return std::all_of(members_.begin(), members_.end(), [&](const Member& member) {
+    const ucs_callbackq_elem_t* called = member.idler.called;
+    while (called->cb != nullptr && is_member(called->arg))
+      ++called;
+    return called->cb == nullptr;
+  });
+}
+
+void IdleGroup::sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel) {
+  if (members_.size() == 1) {
+    static_cast<void>(channel.wait_for(limit, first.wake));
+    return;
+  }
+  std::vector<pollfd> files;
+  bool quiet = true;
+  for (const Member& member : members_) {
+    quiet = member.idler.channel->arm(member.idler.wake);
+    if (!quiet) break;
+    files.push_back({.fd = member.idler.channel->poll_fd(), .events = POLLIN, .revents = 0});
+  }
+  const timespec time{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(limit).count()};
+  if (quiet) static_cast<void>(::ppoll(files.data(), files.size(), &time, nullptr));
+  for (std::size_t i = 0; i < files.size(); ++i)
+    members_[i].idler.channel->disarm();
+}
+
+void IdleGroup::forget(const void* id) {
+  std::erase_if(members_, [id](const Member& m) { return m.idler.id == id; });
+}
+
+}  // namespace bulk::uct

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What a thread does that polls interfaces in vain. On a software device the processor that polls is the one
+// that would do the transfer, so after a while the thread sleeps inside progress(), until something happens
+// on one of the interfaces that it polls. Who calls progress() now and then, between other work, is never
+// held up.
+
+#pragma once
+
+#include <ucs/datastruct/callbackq.h>
+
+#include <chrono>
+#include <vector>
+
+#include "channel/channel.hpp"
+
+namespace bulk::uct {
+
+// An interface whose progress() has found nothing, as it is at that moment.
+struct Idler {
+  const void* id = nullptr;  // names it, and its function among those that its worker's progress calls
+  Channel* channel =
+      nullptr;  // null if other threads may use it: then nobody sleeps on it but its own progress()
+  Wake wake = Wake::any;
+  const ucs_callbackq_elem_t* called = nullptr;  // by the progress of its worker; ends with a null function
+};
+
+// The interfaces that a thread polls in turn. One for each thread.
+class IdleGroup {
+ public:
+  static IdleGroup& of_this_thread();
+
+  // The interface has found nothing; `channel` is its own. May sleep.
+  void found_nothing(const Idler& idler, Channel& channel);
+  void found_something() { busy_ = true; }
+  // The interface is closed. Needed if its `channel` was given.
+  void forget(const void* id);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Member {
+    Idler idler;
+    bool seen;  // in this round
+  };
+
+  bool end_round(const void* next);
+  bool may_sleep() const;
+  bool is_alone() const;
+  void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
+
+  std::vector<Member> members_;
+  Clock::time_point since_;  // nothing has happened on any of them
+  Clock::time_point last_;   // call
+  bool busy_ = false;
+};
+
+}  // namespace bulk::uct
