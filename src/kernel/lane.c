@@ -4,7 +4,7 @@
  * that user between the two hosts.
  *
  * Scheduling. An endpoint with something to post is on lane->active, and gets
- * its turns round robin: one message, or LANE_READ * LANE_PIECE bytes of RDMA, each.
+ * its turns round robin: one message, or half of LANE_INFLIGHT bytes of RDMA, each.
  * One that cannot go on at the moment (key not resolved yet, LANE_INFLIGHT bytes
  * under way, no credits for messages, memory not pinned yet) moves to
  * lane->waiting; every pump tries those again. Operations of an endpoint are
@@ -12,11 +12,11 @@
  * what keeps its messages in order and makes a PUT visible before a later
  * message.
  *
- * An operation is cut into pieces of at most LANE_PIECE bytes, at the borders of
- * the memory regions on both sides, so that it never takes more than a quarter
- * of the send queue. Not more than LANE_INFLIGHT bytes of all endpoints are under way
- * in each direction: a message that is posted behind them waits for them (for READs
- * as well, where a device has a limit of packets without an answer).
+ * Not more than LANE_INFLIGHT bytes of all endpoints are under way in each direction: a
+ * message that is posted behind them waits for them (for READs as well, where a device
+ * has a limit of packets without an answer). It is twice as much while there are no
+ * messages. An operation is cut into pieces of a quarter of that (PUT) or half of it
+ * (GET), at the borders of the memory regions on both sides.
  *
  * Locks: the lane's lock (conn.smbd.lock) covers queues and posting; pumping
  * happens in the submitting process and in the completion softirq.
@@ -31,9 +31,8 @@
 #include "link.h"
 #include "trace.h"
 
-#define LANE_PIECE	(256u << 10)	/* bytes in one piece */
-#define LANE_READ	2		/* times as much in one of a GET */
 #define LANE_INFLIGHT	(1u << 20)	/* bytes under way in each direction */
+#define LANE_ALONE	(HZ / 10)	/* without a message: twice as many */
 #define LANE_CREDITS	BULK_RBATCH
 #define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
 #define LANE_SQ		256
@@ -478,6 +477,7 @@ static void message_header(struct bulk_lane *lane, struct bulk_rchan *rchan,
 	m->id = cpu_to_le16(op->id);
 	m->seq = cpu_to_le64(++lane->tx_seq);
 	lane->told = READ_ONCE(lane->rx_seq);
+	lane->messaged = jiffies;
 	m->ack = cpu_to_le64(lane->told);
 	rchan->last_seq = lane->tx_seq;
 	trace_bulk_message_send(lane, rchan->target, op->id, lane->tx_seq, lane->told,
@@ -584,10 +584,18 @@ static enum post_result post_key(struct bulk_op *op)
 	return POST_OK;
 }
 
-/* LANE_PIECE for an operation: what a GET brings takes the other direction. */
-static u32 lane_piece(const struct bulk_op *op)
+/* Bytes that may be under way in each direction. */
+static u32 lane_limit(const struct bulk_lane *lane)
 {
-	return op->op == RDMA_BULK_OP_GET ? LANE_READ * LANE_PIECE : LANE_PIECE;
+	bool alone = time_after(jiffies, lane->messaged + LANE_ALONE);
+
+	return alone ? 2 * LANE_INFLIGHT : LANE_INFLIGHT;
+}
+
+/* Bytes of a piece: what a GET brings takes the other direction. */
+static u32 lane_piece(const struct bulk_lane *lane, const struct bulk_op *op)
+{
+	return lane_limit(lane) / (op->op == RDMA_BULK_OP_GET ? 2 : 4);
 }
 
 static void rdma_posted(struct bulk_lane *lane, struct bulk_op *op, struct bulk_wr *wr, u32 len)
@@ -611,7 +619,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 		.wr.sg_list	= sge,
 		.wr.send_flags	= IB_SEND_SIGNALED,
 	};
-	u64 run, len = min_t(u64, op->todo, lane_piece(op));
+	u64 run, len = min_t(u64, op->todo, lane_piece(lane, op));
 	u32 max_sge = min_t(u32, BULK_MAX_SGE, smbd->ibdev->attrs.max_sge_rd ?: BULK_MAX_SGE);
 	struct bulk_wr *wr;
 	int n;
@@ -691,7 +699,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 				  struct list_head *ended)
 {
-	u32 turn = LANE_READ * LANE_PIECE, before, *inflight;
+	u32 limit = lane_limit(lane), turn = limit / 2, before, *inflight;
 	enum post_result r;
 	struct bulk_op *op;
 
@@ -706,7 +714,7 @@ static enum post_result lane_turn(struct bulk_lane *lane, struct bulk_ep *ep,
 			return r;
 		}
 		inflight = lane_inflight(lane, op);
-		if (*inflight >= LANE_INFLIGHT)
+		if (*inflight >= limit)
 			return POST_WAIT;
 		before = *inflight;
 		r = post_key(op);

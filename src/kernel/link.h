@@ -193,6 +193,7 @@ struct bulk_lane {
 	struct list_head	waiting;	/* bulk_ep.sched: for a key, credits, data */
 	bool			up;
 	u32			reading, writing;	/* bytes of RDMA under way */
+	unsigned long		messaged;	/* jiffies: a message was posted */
 	struct bulk_gather	*gather;	/* being filled; never without the lock */
 	struct bulk_wr		*gather_wr;	/* that it goes out with */
 	u64			tx_seq;		/* last sent */
