@@ -906,7 +906,7 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 		u32 have = in->limit - in->received;
 
 		/* not for every message; whoever has run dry at once */
-		if (have > share / 2 && !in->want)
+		if (have >= (share + 1) / 2 && !in->want)
 			continue;
 		if (inbound_raise(ch, in, share)) {
 			in->want = false;

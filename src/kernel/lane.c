@@ -39,6 +39,7 @@
 #define LANE_GATHERS	4		/* PDUs of small messages under way */
 #define LANE_GATHER_MAX	512		/* bytes of a small message */
 #define LANE_ACK_EVERY	32		/* messages */
+#define LANE_WANT	4		/* messages left of a window: a larger one is asked for */
 
 struct kmem_cache *bulk_op_cache;
 
@@ -465,12 +466,15 @@ static enum post_result gather_room(struct bulk_lane *lane, u32 bytes)
 static void message_header(struct bulk_lane *lane, struct bulk_rchan *rchan,
 			   struct bulk_op *op, struct bulk_message *m)
 {
+	u32 left = rchan->limit - rchan->sent;
+
 	list_del_init(&op->fifo);
 	op->todo = 0;
 	op->inflight++;
 	memset(m, 0, sizeof(*m));
 	m->h.type = BULK_MESSAGE;
-	if ((s32)(rchan->limit - rchan->sent) <= 4)
+	/* in good time, but not already with the first of what may be few */
+	if (left <= LANE_WANT && left < rchan->sent)
 		m->h.flags = BULK_MESSAGE_WANT;
 	m->h.length = cpu_to_le32(sizeof(*m) + op->length);
 	m->target = cpu_to_le32(rchan->target);
