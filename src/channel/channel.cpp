@@ -145,10 +145,11 @@ void Channel::receive_low() {
   if (const auto grown = grow(std::min(have, most - have), 0); !grown) return;
 }
 
-Result<EpHandle> Channel::ep_open(const Address& peer, std::uint64_t user_data) {
+Result<EpHandle> Channel::ep_open(const Address& peer, std::uint64_t user_data, Opening opening) {
   grow_for_endpoint();
   rdma_bulk_ep_open open{};
   open.size = sizeof(open);
+  open.flags = static_cast<std::uint32_t>(opening);
   std::memcpy(open.addr, peer.abi().data(), sizeof(open.addr));
   open.token = peer.token();
   open.user_data = user_data;

@@ -75,6 +75,13 @@ struct ChannelStats {
   std::uint64_t kernel_bytes;           // kernel memory of the channel, shared pages included
 };
 
+// When an endpoint's channel is asked for: now, or, some milliseconds later at most, together with the first
+// command. A first message of up to 512 bytes then travels with the request, ahead of on_up().
+enum class Opening : std::uint32_t {
+  at_once = 0,
+  with_first = RDMA_BULK_EP_FIRST,
+};
+
 class Channel {
  public:
   // Errors: those of open_device_node(); EPROTONOSUPPORT (ABI version), ENODEV (no such device), EINVAL,
@@ -98,7 +105,7 @@ class Channel {
   // EINVAL, EAFNOSUPPORT (not the family of the own device's address), ENODEV (device gone), ENOMEM, ENOSPC
   // (too many endpoints). Errors in on_down(): ECONNREFUSED (no such channel, or another user's),
   // EHOSTUNREACH, ETIMEDOUT, ECONNRESET, EPROTO.
-  Result<EpHandle> ep_open(const Address& peer, std::uint64_t user_data);
+  Result<EpHandle> ep_open(const Address& peer, std::uint64_t user_data, Opening opening = Opening::at_once);
 
   // Commands that are not under way yet end with ECANCELED, the others as usual; their on_done() may come
   // later. No other event of the endpoint follows. Error: ENOENT.

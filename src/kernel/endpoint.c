@@ -21,6 +21,12 @@
  * windows and events. An endpoint's structure is freed by RCU, since submission
  * finds it by its handle under RCU.
  *
+ * The first message. OPEN can carry one (rchan->first), whose sender then does not wait
+ * for the answer. Who has opened an endpoint with RDMA_BULK_EP_FIRST has a moment to
+ * submit it. It counts as under way until OPENED or REFUSED comes. If the target had no
+ * slot for it, it is sent again as soon as the window allows, before anything else of
+ * its endpoint.
+ *
  * Endpoints within the host (ep->local) have neither of these: see local.c.
  *
  * Death of a channel: bulk_ep_close_all(). Death of a lane: bulk_rchan_down() for
@@ -32,6 +38,7 @@
 
 #define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
 #define WINDOW_MAX	128	/* of one inbound */
+#define FIRST_WAIT	1	/* jiffies that OPEN waits for the first message */
 #define WINDOWS_FULL	4	/* windows' worth of messages before more slots are wanted */
 
 /* ------------------------------------------------------------------ remote channels */
@@ -330,39 +337,155 @@ void bulk_ep_wake_all(struct bulk_channel *ch)
 	rcu_read_unlock();
 }
 
-static int rchan_send_open(struct bulk_rchan *rchan)
+/*
+ * link->mutex held: is OPEN due? Not before the lane is up: the target may not have
+ * noticed the end of the one before, and would drop the channel with it.
+ */
+static bool rchan_due(const struct bulk_rchan *rchan)
 {
-	struct bulk_open *m = bulk_ctl_alloc(rchan->link, BULK_OPEN, sizeof(*m), GFP_KERNEL);
+	return rchan->state == BULK_RCHAN_NEW && rchan->nr_eps &&
+	       rchan->link->state == BULK_LINK_READY &&
+	       rchan->lane->state == BULK_LANE_READY && rchan->lane->opens < BULK_OPENS_MAX;
+}
 
+static struct bulk_open *open_alloc(struct bulk_rchan *rchan, u32 more)
+{
+	struct bulk_open *m = bulk_ctl_alloc(rchan->link, BULK_OPEN, sizeof(*m) + more,
+					     GFP_KERNEL);
+
+	if (m) {
+		m->opener = cpu_to_le32(rchan->id);
+		m->uid = cpu_to_le32(from_kuid(&init_user_ns, rchan->uid));
+		m->token = cpu_to_le64(rchan->token);
+	}
+	return m;
+}
+
+/* link->mutex held */
+static void rchan_opening(struct bulk_rchan *rchan, struct bulk_open *m)
+{
+	bulk_ctl_queue(rchan->link, m);
+	rchan->lane->opens++;
+	WRITE_ONCE(rchan->state, BULK_RCHAN_OPENING);
+	rchan->since = jiffies;
+}
+
+/* link->mutex held: send OPEN if it is due. */
+static bool rchan_open(struct bulk_rchan *rchan)
+{
+	struct bulk_open *m = rchan_due(rchan) ? open_alloc(rchan, 0) : NULL;
+
+	if (m)
+		rchan_opening(rchan, m);
+	return m;
+}
+
+/**
+ * bulk_rchan_first - a command has come for an endpoint that is OPENING
+ * @ep: endpoint of a remote channel; link->mutex held
+ * @op: a message of BULK_FIRST_MAX bytes at most that has its place, or NULL
+ *
+ * Sends OPEN, if that has not happened yet, with the message if the peer takes it.
+ *
+ * Return: 0 if the message is accepted; else nothing has been done with it: -EAGAIN,
+ * -EAGAIN_BUSY, -ENOMEM, or why the endpoint is down.
+ */
+int bulk_rchan_first(struct bulk_ep *ep, struct bulk_op *op)
+{
+	struct bulk_rchan *rchan = ep->rchan;
+	struct bulk_link *link = rchan->link;
+	struct bulk_first *first;
+	struct bulk_open *m;
+	int err;
+
+	lockdep_assert_held(&link->mutex);
+	if (!rchan_due(rchan))
+		return -EAGAIN;
+	if (!op || !(link->features & BULK_FEATURE_FIRST)) {
+		if (rchan_open(rchan))
+			bulk_link_watch(link);
+		return -EAGAIN;
+	}
+	m = open_alloc(rchan, sizeof(*first) + op->length);
 	if (!m)
 		return -ENOMEM;
-	m->opener = cpu_to_le32(rchan->id);
-	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rchan->uid));
-	m->token = cpu_to_le64(rchan->token);
-	bulk_ctl_queue(rchan->link, m);
+	m->h.flags = BULK_OPEN_FIRST;
+	first = (struct bulk_first *)(m + 1);
+	first->id = cpu_to_le16(op->id);
+	/* length and place in the slot were checked at submission */
+	if (op->bounce)
+		memcpy(first + 1, op->bounce, op->length);
+	else if (op->length)
+		memcpy(first + 1, bulk_channel_tx_vaddr(ep->ch, op->slot) + op->addr,
+		       op->length);
+	err = bulk_accept_first(ep, op);
+	if (err) {
+		bulk_ctl_free(m);
+		return err;
+	}
+	rchan_opening(rchan, m);
+	bulk_link_watch(link);
 	return 0;
 }
 
-/*
- * link->mutex held: send OPEN if it is due. Not before the lane is up: the target may
- * not have noticed the end of the one before, and would drop the channel with it.
- */
-static bool rchan_open(struct bulk_rchan *rchan)
+/* The message that went with OPEN has been delivered, or ends with @err. */
+static void rchan_first_over(struct bulk_rchan *rchan, int err)
 {
-	struct bulk_lane *lane = rchan->lane;
+	spinlock_t *lock = bulk_lane_lock(rchan->lane);
+	struct bulk_op *op;
+	LIST_HEAD(ended);
 
-	if (rchan->state != BULK_RCHAN_NEW || !rchan->nr_eps ||
-	    rchan->link->state != BULK_LINK_READY || lane->state != BULK_LANE_READY ||
-	    lane->opens >= BULK_OPENS_MAX || rchan_send_open(rchan))
-		return false;
-	lane->opens++;
-	rchan->state = BULK_RCHAN_OPENING;
-	rchan->since = jiffies;
-	return true;
+	spin_lock_bh(lock);
+	op = rchan->first;
+	rchan->first = NULL;
+	if (op) {
+		op->status = err;
+		op->inflight--;
+		bulk_ep_reap(op->ep, op, &ended);
+	}
+	spin_unlock_bh(lock);
+	bulk_ops_finish(&ended);
 }
 
+/*
+ * So many messages may be sent. The first one, if it is to be sent again, has its turn
+ * before its endpoint can submit others.
+ */
+static void rchan_raise(struct bulk_rchan *rchan, u32 limit)
+{
+	struct bulk_lane *lane = rchan->lane;
+	struct bulk_op *op;
+	LIST_HEAD(ended);
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	if ((s32)(limit - rchan->limit) > 0)
+		rchan->limit = limit;
+	op = rchan->first;
+	if (op && (s32)(rchan->limit - rchan->sent) >= 0) {
+		struct bulk_ep *ep = op->ep;
+
+		rchan->first = NULL;
+		op->inflight--;
+		if (ep->state == BULK_EP_OPENING || ep->state == BULK_EP_UP) {
+			op->todo = 1;
+			list_add(&op->fifo, &ep->fifo);
+			if (list_empty(&ep->sched))
+				list_add_tail(&ep->sched, &lane->active);
+		} else {
+			op->status = ep->err;
+			rchan->sent--;
+			bulk_ep_reap(ep, op, &ended);
+		}
+	}
+	spin_unlock_bh(bulk_lane_lock(lane));
+	bulk_ops_finish(&ended);
+	if (op)
+		bulk_lane_pump(lane);
+}
+
+/* @first: a message will follow at once */
 static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
-		     struct bulk_user *user)
+		     struct bulk_user *user, bool first)
 {
 	struct bulk_rchan *rchan;
 	int err = 0;
@@ -394,6 +517,8 @@ static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 	/* on a live link here and now; else the worker does it in time */
 	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 		bulk_ep_up(ep);
+	else if (first && link->features & BULK_FEATURE_FIRST && rchan_due(rchan))
+		bulk_link_kick_later(link, FIRST_WAIT);
 	else if (rchan_open(rchan))
 		bulk_link_watch(link);
 	else
@@ -459,7 +584,7 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	struct bulk_ep *ep;
 	int err, tries = 3;
 
-	if (open->flags || !open->token)
+	if (open->flags & ~RDMA_BULK_EP_FIRST || !open->token)
 		return -EINVAL;
 	err = ep_remote(ch, open->addr, &remote);
 	if (err)
@@ -509,7 +634,8 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 			err = PTR_ERR(link);
 			break;
 		}
-		err = ep_attach(ep, link, open->token, user);
+		err = ep_attach(ep, link, open->token, user,
+				open->flags & RDMA_BULK_EP_FIRST);
 		bulk_link_put(link);
 	} while (err == -EAGAIN && --tries);
 	bulk_user_put(user);
@@ -679,6 +805,7 @@ void bulk_rchan_down(struct bulk_rchan *rchan, int err)
 	}
 	list_for_each_entry(ep, &rchan->eps, rchan_list)
 		bulk_ep_down(ep, BULK_EP_DOWN, rchan->err);
+	rchan_first_over(rchan, rchan->err);
 	bulk_link_kick(rchan->link);
 }
 
@@ -695,32 +822,36 @@ static void rchan_up(struct bulk_rchan *rchan)
 /**
  * bulk_rchan_opened - OPENED has come
  * @link: link, its mutex held
- * @id: our number for the remote channel
- * @target: the target's number for it
- * @limit: first window
+ * @m: the message
  *
  * If nobody waits for it (any more), the target is told to forget it.
+ *
+ * Return: 0, or an error that closes the link.
  */
-void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit)
+int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m)
 {
-	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+	struct bulk_rchan *rchan = xa_load(&link->rchans, le32_to_cpu(m->opener));
 
 	if (!rchan || rchan->state == BULK_RCHAN_DEAD) {	/* its lane has failed meanwhile */
-		send_closed(link, target, 0, true);
-		return;
+		send_closed(link, le32_to_cpu(m->target), 0, true);
+		return 0;
 	}
 	if (rchan->state != BULK_RCHAN_OPENING)
-		return;
-	spin_lock_bh(bulk_lane_lock(rchan->lane));
-	rchan->target = target;
-	rchan->limit = limit;
-	spin_unlock_bh(bulk_lane_lock(rchan->lane));
+		return 0;
+	if (m->h.flags & BULK_OPENED_FIRST) {
+		if (!READ_ONCE(rchan->first))
+			return -EPROTO;
+		rchan_first_over(rchan, 0);
+	}
+	rchan->target = le32_to_cpu(m->target);	/* nobody sends yet */
+	rchan_raise(rchan, le32_to_cpu(m->limit));
 	rchan->opened = true;
 	rchan->state = BULK_RCHAN_OPEN;
 	rchan_up(rchan);
 	/* others may have waited for their turn; or it is of no use any more */
 	if (rchan->lane->opens-- == BULK_OPENS_MAX || !rchan->nr_eps)
 		bulk_link_kick(link);
+	return 0;
 }
 
 /**
@@ -761,10 +892,7 @@ void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
 
 	if (!rchan || rchan->state != BULK_RCHAN_OPEN)
 		return;
-	spin_lock_bh(bulk_lane_lock(rchan->lane));
-	if ((s32)(limit - rchan->limit) > 0)
-		rchan->limit = limit;
-	spin_unlock_bh(bulk_lane_lock(rchan->lane));
+	rchan_raise(rchan, limit);
 	rchan_writable(rchan);
 }
 
@@ -915,12 +1043,26 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 	}
 }
 
+/* The message that came with OPEN: true if it has been delivered. */
+static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *first, u32 len)
+{
+	struct bulk_channel *ch = in->ch;
+	bool place;
+
+	spin_lock_bh(&ch->lock);
+	place = !in->dead && in->limit != in->received;
+	if (place)
+		in->received++;		/* deliver() takes it off rx_promised */
+	spin_unlock_bh(&ch->lock);
+	return place && !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
+}
+
 /**
  * bulk_inbound_open - OPEN has come
  * @link: link, its mutex held
  * @m: the message, its length checked
  *
- * Answers OPENED or REFUSED.
+ * Answers OPENED or REFUSED, after it has delivered the message that came with it.
  *
  * Context: the control lane's completions.
  *
@@ -929,13 +1071,22 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 {
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
-	struct bulk_channel *ch = bulk_channel_find(le64_to_cpu(m->token));
+	const struct bulk_first *first = NULL;
 	enum bulk_refusal reason = BULK_REFUSE_NONE;
 	struct bulk_opened *opened;
 	struct bulk_refused *refused;
+	u32 window = WINDOW_FIRST;
+	struct bulk_channel *ch;
 	struct bulk_inbound *in;
 	int err;
 
+	if (m->h.flags & BULK_OPEN_FIRST) {
+		first = (const void *)(m + 1);
+		if (memchr_inv(first->reserved, 0, sizeof(first->reserved)))
+			return -EPROTO;
+		window++;
+	}
+	ch = bulk_channel_find(le64_to_cpu(m->token));
 	if (!ch)
 		goto refuse;
 	if (ch->dev != link->dev || !net_eq(ch->net, link->net))
@@ -967,13 +1118,16 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 	} else {
 		list_add_tail(&in->ch_list, &ch->inbounds);
 		ch->nr_inbounds++;
-		if (!inbound_raise(ch, in, min_t(u32, WINDOW_FIRST, inbound_share(ch)))) {
+		if (!inbound_raise(ch, in, min(window, inbound_share(ch)))) {
 			in->want = true;
 			bulk_channel_rx_low(ch, 1);
 		}
 	}
 	in->announced = in->limit;
 	spin_unlock_bh(&ch->lock);
+	if (first && inbound_first(in, first, le32_to_cpu(m->h.length) - sizeof(*m) -
+					      sizeof(*first)))
+		opened->h.flags = BULK_OPENED_FIRST;
 	opened->opener = m->opener;
 	opened->target = cpu_to_le32(in->id);
 	opened->limit = cpu_to_le32(in->limit);
@@ -988,7 +1142,7 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 free:
 	kfree(in);
 	if (opened)
-		kfree(container_of((void *)opened, struct bulk_ctl_msg, data));
+		bulk_ctl_free(opened);
 refuse:
 	if (ch)
 		bulk_channel_put(ch);

@@ -299,8 +299,6 @@ static long bulk_ioc_ep_open(struct bulk_channel *ch, void __user *arg)
 	err = bulk_arg_get(&open, sizeof(open), arg);
 	if (err)
 		return err;
-	if (open.flags)
-		return -EINVAL;
 	err = bulk_ep_open(ch, &open);
 	if (err)
 		return err;

@@ -149,6 +149,12 @@ void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t
 	return h;
 }
 
+/* Free a message that is not to be queued after all. */
+void bulk_ctl_free(void *data)
+{
+	kfree(container_of(data, struct bulk_ctl_msg, data));
+}
+
 static void ctl_sent(struct bulk_wr *wr, enum ib_wc_status status)
 {
 	struct bulk_ctl_msg *msg = wr->priv;
@@ -241,7 +247,7 @@ static void ctl_hello(struct bulk_link *link)
 	}
 	m->version_min = cpu_to_le16(BULK_WIRE_VERSION);
 	m->version_max = cpu_to_le16(BULK_WIRE_VERSION);
-	m->features = cpu_to_le32(BULK_FEATURE_GATHER);
+	m->features = cpu_to_le32(BULK_FEATURE_GATHER | BULK_FEATURE_FIRST);
 	m->instance = cpu_to_le64(bulk_instance);
 	m->max_message = cpu_to_le32(RDMA_BULK_SLOT_PAYLOAD);
 	link->hello_sent = true;
@@ -392,9 +398,7 @@ static int ctl_dispatch(struct bulk_link *link, const struct bulk_hdr *h)
 	case BULK_OPEN:
 		return bulk_inbound_open(link, (const void *)h);
 	case BULK_OPENED:
-		bulk_rchan_opened(link, le32_to_cpu(opened->opener),
-				  le32_to_cpu(opened->target), le32_to_cpu(opened->limit));
-		return 0;
+		return bulk_rchan_opened(link, opened);
 	case BULK_REFUSED:
 		bulk_rchan_closed(link, le32_to_cpu(refused->id), -ECONNREFUSED);
 		return 0;
@@ -426,6 +430,35 @@ static int ctl_dispatch(struct bulk_link *link, const struct bulk_hdr *h)
 	return -EPROTO;
 }
 
+static u8 ctl_flags(u8 type)
+{
+	switch (type) {
+	case BULK_OPEN:
+		return BULK_OPEN_FIRST;
+	case BULK_OPENED:
+		return BULK_OPENED_FIRST;
+	case BULK_CLOSED:
+		return BULK_CLOSED_TARGET;
+	}
+	return 0;
+}
+
+/* The length suits the type: what follows the fixed part is checked with its content. */
+static bool ctl_length(const struct bulk_hdr *h, u32 len)
+{
+	u32 least;
+
+	if (h->type >= ARRAY_SIZE(ctl_min_len) || !ctl_min_len[h->type])
+		return false;
+	least = ctl_min_len[h->type];
+	if (h->type == BULK_KEY_RESOLVED)
+		return len >= least;
+	if (h->type == BULK_OPEN && h->flags & BULK_OPEN_FIRST)
+		return len >= least + sizeof(struct bulk_first) &&
+		       len <= least + sizeof(struct bulk_first) + BULK_FIRST_MAX;
+	return len == least;
+}
+
 static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 {
 	struct bulk_conn *conn = container_of(smbd, struct bulk_conn, smbd);
@@ -434,10 +467,7 @@ static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 	int err;
 
 	if (len < sizeof(*h) || le32_to_cpu(h->length) != len || h->reserved ||
-	    h->flags & ~(h->type == BULK_CLOSED ? BULK_CLOSED_TARGET : 0) ||
-	    h->type >= ARRAY_SIZE(ctl_min_len) || !ctl_min_len[h->type] ||
-	    len < ctl_min_len[h->type] ||
-	    (len != ctl_min_len[h->type] && h->type != BULK_KEY_RESOLVED))
+	    h->flags & ~ctl_flags(h->type) || !ctl_length(h, len))
 		return -EPROTO;
 	trace_bulk_control_receive(link, h->type, len);
 	mutex_lock(&link->mutex);

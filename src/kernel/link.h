@@ -149,6 +149,7 @@ void bulk_link_net_gone(struct net *net);
 /* Queue a control message: @msg from bulk_ctl_alloc. Any context. */
 void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t gfp);
 void bulk_ctl_queue(struct bulk_link *link, void *msg);
+void bulk_ctl_free(void *msg);
 /* The accepted half of a host's link to itself, a reference, or NULL. Process context. */
 struct bulk_link *bulk_link_half(struct bulk_link *link);
 /* Find or start a link; a reference. Process context. */
@@ -268,6 +269,7 @@ struct bulk_rchan {
 	/* under the lane's lock */
 	u32			target;		/* the target's number for it */
 	u32			limit, sent;	/* window, modulo 2^32 */
+	struct bulk_op		*first;		/* the message that went with OPEN */
 	u64			last_seq;
 };
 
@@ -307,7 +309,7 @@ void bulk_inbound_drop_all(struct bulk_link *link, kuid_t uid);
 /* A MESSAGE has come, data lane context. 0, or an error that closes the lane. */
 int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *msg,
 			 const void *data, u32 len);
-void bulk_rchan_opened(struct bulk_link *link, u32 id, u32 target, u32 limit);
+int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m);
 void bulk_rchan_closed(struct bulk_link *link, u32 id, int err);
 void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit);
 void bulk_rchan_work(struct bulk_link *link);
@@ -452,6 +454,13 @@ struct bulk_op {
 };
 
 extern struct kmem_cache *bulk_op_cache;
+/*
+ * A command for an endpoint that is OPENING: send OPEN if that has not happened yet, with
+ * the message @op, which is accepted then; or without (NULL): -EAGAIN. link->mutex held.
+ */
+int bulk_rchan_first(struct bulk_ep *ep, struct bulk_op *op);
+/* submit.c: accept the message that goes with OPEN; 0, or a refusal. link->mutex held. */
+int bulk_accept_first(struct bulk_ep *ep, struct bulk_op *op);
 void bulk_key_guessed(struct bulk_channel *ch);
 
 /* lane.c: an operation has ended, it is off all lists. No locks held. */

@@ -377,6 +377,13 @@ static void pieces_rest(struct bulk_op *op, u64 done)
 #define EAGAIN_BUSY	EUSERS
 
 /* bulk_ep_lock() held */
+static int accept_fence(const struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
+{
+	if (cmd->flags & RDMA_BULK_CMD_FENCE_ALL && atomic_read(&ep->ch->puts) > ep->puts)
+		return -EAGAIN_BUSY;
+	return 0;
+}
+
 static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
 	struct bulk_rchan *rchan = ep->rchan;
@@ -396,9 +403,17 @@ static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 		ep->starved |= BULK_STARVED_WINDOW;
 		return -EAGAIN_WINDOW;
 	}
-	if (cmd->flags & RDMA_BULK_CMD_FENCE_ALL && atomic_read(&ep->ch->puts) > ep->puts)
-		return -EAGAIN_BUSY;
-	return 0;
+	return accept_fence(ep, cmd);
+}
+
+/* The lane's lock held: one more operation that will end with an event. */
+static void accept_count(struct bulk_ep *ep, struct bulk_op *op)
+{
+	if (op->op == RDMA_BULK_OP_SEND)
+		ep->rchan->sent++;
+	atomic_inc(&ep->pending);
+	kref_get(&ep->ref);
+	list_add_tail(&op->all, &ep->ops);
 }
 
 static int accept_place(struct bulk_channel *ch, struct bulk_op *op)
@@ -443,11 +458,7 @@ static int accept_op(struct bulk_ep *ep, struct bulk_op *op,
 		spin_unlock_bh(bulk_lane_lock(lane));
 		return err;
 	}
-	if (op->op == RDMA_BULK_OP_SEND)
-		ep->rchan->sent++;
-	atomic_inc(&ep->pending);
-	kref_get(&ep->ref);
-	list_add_tail(&op->all, &ep->ops);
+	accept_count(ep, op);
 	if (op->op == RDMA_BULK_OP_PUT) {
 		atomic_inc(&ep->ch->puts);
 		if (op->todo)
@@ -467,6 +478,24 @@ static int accept_op(struct bulk_ep *ep, struct bulk_op *op,
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
 	return 0;
+}
+
+int bulk_accept_first(struct bulk_ep *ep, struct bulk_op *op)
+{
+	struct bulk_lane *lane = ep->rchan->lane;
+	int err = 0;
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	if (ep->state == BULK_EP_OPENING) {
+		accept_count(ep, op);
+		op->todo = 0;
+		op->inflight++;
+		ep->rchan->first = op;
+	} else {
+		err = ep->err ?: -ENOENT;
+	}
+	spin_unlock_bh(bulk_lane_lock(lane));
+	return err;
 }
 
 /*
@@ -583,6 +612,49 @@ static int submit_prepare(struct bulk_op *op, struct bulk_ep *ep,
 	return err;
 }
 
+/* The endpoint is not up yet: its first message may go with the request to open it. */
+static int submit_first(struct bulk_channel *ch, struct bulk_ep *ep,
+			const struct rdma_bulk_cmd *cmd, bool nonblock)
+{
+	struct bulk_link *link = ep->rchan->link;
+	struct bulk_op *op = NULL;
+	int err = -EAGAIN;
+
+	if (READ_ONCE(ep->rchan->state) != BULK_RCHAN_NEW)
+		return err;
+	if (cmd->op == RDMA_BULK_OP_SEND && cmd->length <= BULK_FIRST_MAX) {
+		err = accept_fence(ep, cmd);
+		if (err)
+			return err;
+		op = op_alloc(ep, cmd);
+		if (!op)
+			return -ENOMEM;
+		err = submit_prepare(op, ep, cmd, nonblock);
+		if (err)
+			goto undo;
+		err = accept_place(ch, op);
+		if (err)
+			goto undo;
+	}
+	if (!nonblock) {
+		mutex_lock(&link->mutex);
+	} else if (!mutex_trylock(&link->mutex)) {
+		err = BULK_SUBMIT_BLOCK;
+		goto unplace;
+	}
+	err = bulk_rchan_first(ep, op);
+	mutex_unlock(&link->mutex);
+	if (!err)
+		return 0;
+unplace:
+	if (op)
+		unaccept_place(ch, op);
+undo:
+	if (op)
+		op_undo(op);
+	return err;
+}
+
 static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 		     const struct rdma_bulk_cmd *cmd, bool nonblock)
 {
@@ -591,6 +663,9 @@ static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 	struct bulk_op *op;
 	u64 first = 0, length;
 	int err;
+
+	if (READ_ONCE(ep->state) == BULK_EP_OPENING)
+		return submit_first(ch, ep, cmd, nonblock);
 
 	/* cheap refusals first; asked again when it is accepted */
 	spin_lock_bh(bulk_lane_lock(lane));

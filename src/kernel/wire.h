@@ -132,6 +132,8 @@ struct bulk_hdr {
  * multiple of 8 bytes from the first.
  */
 #define BULK_FEATURE_GATHER	0x01
+/* This side takes a message with OPEN. */
+#define BULK_FEATURE_FIRST	0x02
 
 /* First message on a control lane, in both directions, once. */
 struct bulk_hello {
@@ -163,13 +165,32 @@ struct bulk_lane_offer {
 	__le64	token;
 } __packed;
 
-/* Open the channel @token for a user of this host. */
+/*
+ * Open the channel @token for a user of this host. h.flags BULK_OPEN_FIRST: a struct
+ * bulk_first and up to BULK_FIRST_MAX bytes of a message follow, the opener's first to
+ * that channel (BULK_FEATURE_FIRST).
+ */
+#define BULK_OPEN_FIRST		0x01
+#define BULK_FIRST_MAX		512
+
 struct bulk_open {
 	struct bulk_hdr	h;
 	__le32	opener;			/* the opener's number for it */
 	__le32	uid;			/* of the opening channel's user */
 	__le64	token;			/* of the channel wanted */
 } __packed;
+
+struct bulk_first {
+	__le16	id;			/* the application's */
+	__le16	reserved[3];		/* zero */
+} __packed;
+
+/*
+ * h.flags BULK_OPENED_FIRST: the message that came with OPEN has been delivered, and
+ * counts in @limit. Without it there was none, or no slot for it: it is to be sent again,
+ * as a MESSAGE.
+ */
+#define BULK_OPENED_FIRST	0x01
 
 struct bulk_opened {
 	struct bulk_hdr	h;
@@ -288,6 +309,9 @@ struct bulk_ack {
 #define BULK_DATA_PDU	(SMBD_DATA_OFFSET + sizeof(struct bulk_message) + \
 			 RDMA_BULK_SLOT_PAYLOAD)
 
+static_assert(SMBD_DATA_OFFSET + sizeof(struct bulk_open) + sizeof(struct bulk_first) +
+	      BULK_FIRST_MAX <= BULK_CTL_PDU);
+
 static_assert(sizeof(struct smbd_negotiate_req) == 20);
 static_assert(sizeof(struct smbd_negotiate_resp) == 32);
 static_assert(sizeof(struct smbd_data) == 20);
@@ -295,6 +319,7 @@ static_assert(sizeof(struct bulk_cm_request) == 24);
 static_assert(sizeof(struct bulk_hdr) == 8);
 static_assert(sizeof(struct bulk_hello) == 32);
 static_assert(sizeof(struct bulk_open) == 24);
+static_assert(sizeof(struct bulk_first) == 8);
 static_assert(sizeof(struct bulk_opened) == 24);
 static_assert(sizeof(struct bulk_closed) == 24);
 static_assert(sizeof(struct bulk_key_resolve) == 40);

@@ -5,7 +5,8 @@
 // Resources. An operation is posted, or answers UCS_ERR_NO_RESOURCE and leaves no trace. UCX then queues a
 // request (pending_add), which runs again from progress, in order. Nothing overtakes queued requests. What an
 // endpoint can lack: the kernel's word that it may go on (`blocked_`: not connected yet, or refused with
-// EAGAIN), a transmit slot, or the end of PUTs that an interface fence waits for.
+// EAGAIN), a transmit slot, or the end of PUTs that an interface fence waits for. The very first message is
+// offered to the kernel before the endpoint is connected.
 //
 // A message whose payload is packed already cannot be un-packed when the kernel refuses it. It counts as
 // posted; its command waits here (`deferred_`), with a copy of the payload in place of the slot, ahead of
@@ -151,6 +152,7 @@ class Ep : public abi::BaseEp {
   EpHandle handle_;
   State state_ = State::connecting;
   bool blocked_ = true;
+  bool first_ = true;  // connecting: the first message may travel with the request to connect
   bool dispatching_ = false;
   bool fence_next_ = false;
   bool report_ = false;            // closing: tell the user when drained

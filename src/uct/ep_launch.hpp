@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "uct/ep.hpp"
 #include "uct/iface.hpp"
@@ -18,7 +19,8 @@ ucs_status_t Ep::launch(const Prepared& prepared, std::size_t length, Make&& mak
   Channel& channel = iface_.channel();
   Operation& operation = *prepared.operation;
 
-  const Status status = blocked_ ? Status(EAGAIN) : channel.submit(make(Local::slot(prepared.slot), true));
+  const bool offered = !blocked_ || std::exchange(first_, false);
+  const Status status = !offered ? Status(EAGAIN) : channel.submit(make(Local::slot(prepared.slot), true));
   if (status.ok()) {
     accepted(operation);
     return UCS_OK;

@@ -359,7 +359,7 @@ struct rdma_bulk_dereg {
 /**
  * struct rdma_bulk_ep_open - RDMA_BULK_IOC_EP_OPEN, on a channel
  * @size: sizeof(struct rdma_bulk_ep_open)
- * @flags: zero
+ * @flags: RDMA_BULK_EP_FIRST or zero
  * @addr: address of the remote channel's device; family as the own device's
  *	(-EAFNOSUPPORT), port in network byte order or 0 for the default
  * @ep: out: the endpoint's handle, never 0
@@ -369,8 +369,9 @@ struct rdma_bulk_dereg {
  * Returns at once; EV_EP_UP or EV_EP_DOWN follows, or is there already
  * (result -ECONNREFUSED: no such channel there, or it belongs to another user;
  * -EHOSTUNREACH, -ETIMEDOUT, -ECONNRESET, -EPROTO as usual). Commands on an endpoint that is
- * not up yet are refused with -EAGAIN. Errors: -EINVAL, -ENODEV (own device
- * gone), -ENOMEM, -ENOSPC (too many endpoints).
+ * not up yet are refused with -EAGAIN. Only the first SEND of up to 512 bytes to that
+ * channel may travel with the request to open it, and is accepted then. Errors: -EINVAL,
+ * -ENODEV (own device gone), -ENOMEM, -ENOSPC (too many endpoints).
  */
 struct rdma_bulk_ep_open {
 	__u32	size;
@@ -380,6 +381,9 @@ struct rdma_bulk_ep_open {
 	__u64	token;
 	__u64	user_data;
 };
+
+/* A command follows at once: the request to open the channel waits some ms for it. */
+#define RDMA_BULK_EP_FIRST	(1U << 0)
 
 /**
  * struct rdma_bulk_ep_close - RDMA_BULK_IOC_EP_CLOSE, on a channel
