@@ -38,7 +38,7 @@
 
 #define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
 #define WINDOW_MAX	128	/* of one inbound */
-#define FIRST_WAIT	1	/* jiffies that OPEN waits for the first message */
+#define FIRST_WAIT	2	/* jiffies that OPEN waits for the first message */
 #define WINDOWS_FULL	4	/* windows' worth of messages before more slots are wanted */
 
 /* ------------------------------------------------------------------ remote channels */
@@ -370,6 +370,19 @@ static void rchan_opening(struct bulk_rchan *rchan, struct bulk_open *m)
 	rchan->since = jiffies;
 }
 
+/* link->mutex held: a command is to follow soon, maybe with the first message. */
+static void rchan_await_first(struct bulk_rchan *rchan)
+{
+	rchan->first_due = true;
+	rchan->since = jiffies;
+	bulk_link_kick_later(rchan->link, FIRST_WAIT);
+}
+
+static bool rchan_awaits_first(const struct bulk_rchan *rchan)
+{
+	return rchan->first_due && time_before(jiffies, rchan->since + FIRST_WAIT);
+}
+
 /* link->mutex held: send OPEN if it is due. */
 static bool rchan_open(struct bulk_rchan *rchan)
 {
@@ -518,7 +531,7 @@ static int ep_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 	if (rchan->state == BULK_RCHAN_OPEN && rchan->lane->state == BULK_LANE_READY)
 		bulk_ep_up(ep);
 	else if (first && link->features & BULK_FEATURE_FIRST && rchan_due(rchan))
-		bulk_link_kick_later(link, FIRST_WAIT);
+		rchan_await_first(rchan);
 	else if (rchan_open(rchan))
 		bulk_link_watch(link);
 	else
@@ -910,7 +923,10 @@ void bulk_rchan_work(struct bulk_link *link)
 	unsigned long id;
 
 	xa_for_each(&link->rchans, id, rchan) {
-		rchan_open(rchan);
+		if (rchan->state == BULK_RCHAN_NEW && rchan_awaits_first(rchan))
+			bulk_link_kick_later(link, FIRST_WAIT);
+		else
+			rchan_open(rchan);
 		rchan_up(rchan);
 		rchan_writable(rchan);
 		if (rchan->state == BULK_RCHAN_OPENING ||

@@ -262,7 +262,8 @@ struct bulk_rchan {
 	/* under link->mutex */
 	enum bulk_rchan_state	state;
 	int			err;
-	unsigned long		since;		/* jiffies: OPEN was sent */
+	unsigned long		since;		/* jiffies: OPEN was sent, or NEW since */
+	bool			first_due;	/* NEW: OPEN waits for a message */
 	bool			opened;		/* the target knows it: CLOSED is due */
 	struct list_head	eps;		/* bulk_ep.rchan_list */
 	unsigned int		nr_eps;

@@ -72,8 +72,7 @@ ucs_status_t Ep::create(const uct_ep_params_t* params, uct_ep_h* ep) {
   }
 
   self->id_ = iface.enter(*self);
-  const Result<EpHandle> handle =
-      iface.channel().ep_open(peer, self->id_.packed(), Opening::with_first);
+  const Result<EpHandle> handle = iface.channel().ep_open(peer, self->id_.packed(), Opening::with_first);
   if (!handle) {
     ucs_debug("bulk: cannot open an endpoint to %s: %s", peer.text().c_str(), handle.error().text().c_str());
     self->destroy();

@@ -212,6 +212,17 @@ std::vector<Attack> attacks() {
   after_hello("ack_on_control_lane", bulk(33, Writer().u64(1)));
   after_hello("open_too_short", bulk(4, Writer().u32(1)));
   after_hello("open_too_long", bulk(4, Bytes(100, 1)));
+  const auto open_with = [](std::size_t bytes, std::uint16_t reserved = 0, std::uint8_t flags = 1) {
+    return bulk(4, Writer().u32(1).u32(0).u64(1).u16(7).u16(reserved).u32(0).zeros(bytes), flags);
+  };
+  after_hello("open_with_a_message_but_no_flag", open_with(10, 0, 0));
+  after_hello("open_with_a_message_of_unknown_flags", open_with(10, 0, 3));
+  after_hello("open_with_a_message_of_513_bytes", open_with(513));
+  after_hello("open_with_a_message_of_reserved_bits", open_with(10, 1));
+  after_hello("open_with_a_message_cut_in_its_header", bulk(4, Writer().u32(1).u32(0).u64(1).u32(0), 1));
+  after_hello("open_of_nothing_with_a_message", open_with(512));
+  after_hello("opened_with_a_message_out_of_nothing",
+              bulk(5, Writer().u32(0x7fffffff).u32(1).u32(100).u32(0), 1));
   after_hello("key_resolved_too_short", bulk(10, Bytes(10, 0)));
   after_hello("key_resolved_with_huge_count", bulk(10, Writer()
                                                            .u32(1)

@@ -452,7 +452,7 @@ TEST_F(Control, opening_an_endpoint_refuses_bad_input) {
   const RawChannel peer;
   const Address good = peer.address();
   auto open = good_ep_open(good);
-  open.flags = 1;
+  open.flags = RDMA_BULK_EP_FIRST << 1;
   EXPECT_TRUE(is(raw(channel_.get(), RDMA_BULK_IOC_EP_OPEN, &open), EINVAL)) << "flags";
   open = good_ep_open(Address{});
   EXPECT_TRUE(is(raw(channel_.get(), RDMA_BULK_IOC_EP_OPEN, &open), {EAFNOSUPPORT, EINVAL})) << "no address";
