@@ -451,6 +451,7 @@ static void rchan_first_over(struct bulk_rchan *rchan, int err)
 	spin_lock_bh(lock);
 	op = rchan->first;
 	rchan->first = NULL;
+	rchan->first_again = false;
 	if (op) {
 		op->status = err;
 		op->inflight--;
@@ -468,26 +469,26 @@ static void rchan_raise(struct bulk_rchan *rchan, u32 limit)
 {
 	struct bulk_lane *lane = rchan->lane;
 	struct bulk_op *op;
+	struct bulk_ep *ep;
 	LIST_HEAD(ended);
 
 	spin_lock_bh(bulk_lane_lock(lane));
 	if ((s32)(limit - rchan->limit) > 0)
 		rchan->limit = limit;
 	op = rchan->first;
-	if (op && (s32)(rchan->limit - rchan->sent) >= 0) {
-		struct bulk_ep *ep = op->ep;
-
-		rchan->first = NULL;
-		op->inflight--;
-		if (ep->state == BULK_EP_OPENING || ep->state == BULK_EP_UP) {
+	if (op) {
+		ep = op->ep;
+		rchan->first_again = true;
+		if (ep->state == BULK_EP_DOWN || ep->state == BULK_EP_CLOSED) {
+			bulk_ep_cancel(ep, ep->err, &ended);
+		} else if ((s32)(rchan->limit - rchan->sent) >= 0) {
+			rchan->first = NULL;
+			rchan->first_again = false;
+			op->inflight--;
 			op->todo = 1;
 			list_add(&op->fifo, &ep->fifo);
 			if (list_empty(&ep->sched))
 				list_add_tail(&ep->sched, &lane->active);
-		} else {
-			op->status = ep->err;
-			rchan->sent--;
-			bulk_ep_reap(ep, op, &ended);
 		}
 	}
 	spin_unlock_bh(bulk_lane_lock(lane));

@@ -231,13 +231,23 @@ void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ende
  */
 void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 {
+	struct bulk_rchan *rchan = ep->rchan;
 	struct bulk_op *op, *next;
 
+	if (rchan->first_again && rchan->first->ep == ep) {
+		op = rchan->first;
+		rchan->first = NULL;
+		rchan->first_again = false;
+		rchan->sent--;
+		op->status = err;
+		op->inflight--;
+		bulk_ep_reap(ep, op, ended);
+	}
 	list_for_each_entry_safe(op, next, &ep->fifo, fifo) {
 		if (!op->status)
 			op->status = err;
 		if (op->op == RDMA_BULK_OP_SEND)	/* not sent after all */
-			ep->rchan->sent--;
+			rchan->sent--;
 		bulk_op_stop(op);
 		bulk_ep_reap(ep, op, ended);
 	}

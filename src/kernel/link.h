@@ -271,6 +271,7 @@ struct bulk_rchan {
 	u32			target;		/* the target's number for it */
 	u32			limit, sent;	/* window, modulo 2^32 */
 	struct bulk_op		*first;		/* the message that went with OPEN */
+	bool			first_again;	/* it found no slot: waits for a window */
 	u64			last_seq;
 };
 
