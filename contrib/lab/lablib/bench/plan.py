@@ -323,6 +323,18 @@ def _growth(all_: dict[str, Contender], full: bool) -> list[Row]:
     return rows
 
 
+def _memory(all_: dict[str, Contender]) -> Row:
+    """What the kernel takes for each endpoint and each channel; nobody else has the like."""
+    row = Row("kernel memory", "memory", "B", ("endpoint_memory", "endpoint_memory_alone", "channel_memory_bound", "channel_memory", "channel_memory_most"), True)
+    program = f"{TESTS}/{all_['channel'].kind}_bench"
+
+    def make(port: int) -> Job:
+        return Job([program, "--listen", "--port", str(port)], [program, SERVER, "--port", str(port), "--test", "memory"], read_results, {})
+
+    row.jobs["channel"] = make
+    return row
+
+
 def rows(all_: dict[str, Contender], full: bool) -> list[Row]:
     return [*_bandwidth(all_, full), *_latency(all_, full), *_many(all_, full), *_processor(all_, full),
-            _mpi(all_, 16), *_growth(all_, full)]
+            _mpi(all_, 16), *_growth(all_, full), _memory(all_)]
