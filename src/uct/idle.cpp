@@ -2,8 +2,6 @@
 
 #include "uct/idle.hpp"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -87,16 +85,16 @@ void IdleGroup::sleep(std::chrono::microseconds limit, const Idler& first, Chann
     static_cast<void>(channel.wait_for(limit, first.wake));
     return;
   }
-  std::vector<pollfd> files;
+  files_.clear();
   bool quiet = true;
   for (const Member& member : members_) {
     quiet = member.idler.channel->arm(member.idler.wake);
     if (!quiet) break;
-    files.push_back({.fd = member.idler.channel->poll_fd(), .events = POLLIN, .revents = 0});
+    files_.push_back({.fd = member.idler.channel->poll_fd(), .events = POLLIN, .revents = 0});
   }
   const timespec time{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(limit).count()};
-  if (quiet) static_cast<void>(::ppoll(files.data(), files.size(), &time, nullptr));
-  for (std::size_t i = 0; i < files.size(); ++i)
+  if (quiet) static_cast<void>(::ppoll(files_.data(), files_.size(), &time, nullptr));
+  for (std::size_t i = 0; i < files_.size(); ++i)
     members_[i].idler.channel->disarm();
 }
 

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <poll.h>
 #include <ucs/datastruct/callbackq.h>
 
 #include <chrono>
@@ -49,8 +50,9 @@ class IdleGroup {
   void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
 
   std::vector<Member> members_;
-  Clock::time_point since_;  // nothing has happened on any of them
-  Clock::time_point last_;   // call
+  std::vector<pollfd> files_;  // of sleep(), kept since sleeping is frequent
+  Clock::time_point since_;    // nothing has happened on any of them
+  Clock::time_point last_;     // call
   bool busy_ = false;
 };
 

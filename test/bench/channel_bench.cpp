@@ -7,7 +7,7 @@
 //
 // Messages are copied from the buffer into a transmit slot and are read where they arrive. PUT and GET move
 // between the buffers themselves: from and to a registered one, or, with --fresh, plain memory. What is begun
-// together is submitted together.
+// together is submitted together. --test memory moves nothing: see channel_memory.hpp.
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "channel/channel.hpp"
+#include "channel_memory.hpp"
 #include "memory.hpp"
 #include "session.hpp"
 
@@ -35,13 +36,8 @@ constexpr Test tests[] = {
     {.name = "put_bw", .operation = Operation::put},
     {.name = "put_lat", .size = 8, .operation = Operation::put, .latency = true},
     {.name = "get_bw", .operation = Operation::get},
+    {.name = "memory", .size = 8, .count = 16000},
 };
-
-template <class T>
-T value_of(bulk::Result<T> result) {
-  if (!result) throw Fatal(result.error().text());
-  return std::move(*result);
-}
 
 std::string hex(const bulk::Key& key) {
   std::string text;
@@ -230,12 +226,26 @@ int main(int argc, char** argv) {
       .description =
           "Measures the channel library of rdma_bulk between two hosts.\n\n"
           "Bandwidth counts what has arrived: messages that the receiver has confirmed, PUTs and GETs that\n"
-          "are done. send_lat is half of a round trip of two messages; put_lat is a whole PUT and flush.",
+          "are done. send_lat is half of a round trip of two messages; put_lat is a whole PUT and flush.\n\n"
+          "memory opens --count endpoints, and channels, and tells what each takes of this host's kernel\n"
+          "memory: to a remote channel that has one already, and alone; bound, with an endpoint and 64 + 64\n"
+          "slots, and with as many slots as there can be. Other options mean nothing to it.",
       .tests = bench::tests,
       .refusal = bench::refusal,
   };
   const auto make = [](const bench::Job& job, const std::string& ip) {
     return std::make_unique<bench::ChannelEngine>(job, ip);
   };
-  return bench::run(tool, make, argc, argv);
+  const bench::OwnTest own{
+      .name = "memory",
+      .serve =
+          [](const bench::Job&, bench::Control& control) {
+            bench::serve_memory(control, bench::device_with(control.local_ip()));
+          },
+      .measure =
+          [](const bench::Job& job, bench::Control& control) {
+            bench::measure_memory(job, control, bench::device_with(control.local_ip()));
+          },
+  };
+  return bench::run(tool, make, argc, argv, {&own, 1});
 }

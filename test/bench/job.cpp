@@ -77,8 +77,9 @@ Arguments parse(const Tool& tool, int argc, char** argv) {
           ->add_option("--size", job.size,
                        "Bytes of each operation; 64K and 1M are understood (by test: 8, 4096 or 65536)")
           ->transform(CLI::AsSizeValue(false));
-  client->add_option("--count", job.count, "Operations that are measured (1000)")
-      ->check(CLI::Range(std::uint64_t{1}, most_operations));
+  CLI::Option* count =
+      client->add_option("--count", job.count, "Operations that are measured (1000; of memory: 16000)")
+          ->check(CLI::Range(std::uint64_t{1}, most_operations));
   CLI::Option* warmup =
       client->add_option("--warmup", job.warmup, "Operations before (a tenth, at most 1000)")
           ->check(CLI::Range(std::uint64_t{0}, most_operations));
@@ -116,6 +117,7 @@ Arguments parse(const Tool& tool, int argc, char** argv) {
   job.operation = test->operation;
   job.latency = test->latency;
   if (size->count() == 0) job.size = test->size;
+  if (count->count() == 0) job.count = test->count;
   if (window->count() == 0) job.window = test->window;
   if (warmup->count() == 0) job.warmup = std::min<std::uint64_t>(job.count / 10, 1000);
   if (job.size == 0) wrong("--size must not be 0");

@@ -18,6 +18,7 @@ enum class Operation : std::uint8_t { send, put, get };
 struct Test {
   std::string_view name;
   std::size_t size = 65536;
+  std::uint64_t count = 1000;
   unsigned window = 16;
   Operation operation = Operation::send;
   bool latency = false;  // one operation at a time, each of them timed
@@ -26,7 +27,7 @@ struct Test {
 struct Job {
   std::string test;
   std::size_t size = 0;
-  std::uint64_t count = 1000;
+  std::uint64_t count = 0;
   std::uint64_t warmup = 0;  // operations before the clock starts
   unsigned window = 0;       // operations under way at most
   bool sleep = false;        // wait for events by poll() instead of looking for them all the time

@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <exception>
 #include <numeric>
-#include <string_view>
 #include <vector>
 
 namespace bench {
@@ -22,10 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds(Clock::duration time) {
   return std::chrono::duration<double>(time).count();
-}
-
-void result(std::string_view name, double value, std::string_view unit) {
-  fmt::print("result {} {:.3f} {}\n", name, value, unit);
 }
 
 // One end of a measurement, connected.
@@ -190,12 +185,19 @@ void report(const Job& job, double elapsed, std::vector<double>& samples) {
   }
   result("elapsed", elapsed, "s");
   fmt::print("result bytes {} B\n", bytes);
-  if (std::fflush(stdout) != 0) throw Fatal("cannot write the results");
 }
 
-void serve(const Tool& tool, const MakeEngine& make, Control& control, bool sleep) {
+// Of the job's test, or null.
+const OwnTest* find(std::span<const OwnTest> own, const Job& job) {
+  const auto at = std::find_if(own.begin(), own.end(), [&](const OwnTest& t) { return t.name == job.test; });
+  return at == own.end() ? nullptr : &*at;
+}
+
+void serve(const Tool& tool, const MakeEngine& make, std::span<const OwnTest> own, Control& control,
+           bool sleep) {
   Job job = tool.decode(control.receive());
   job.sleep |= sleep;
+  if (const OwnTest* test = find(own, job)) return test->serve(job, control);
   const auto engine = make(job, control.local_ip());
   Session session(job, control, *engine, false);
   session.connect();
@@ -204,8 +206,10 @@ void serve(const Tool& tool, const MakeEngine& make, Control& control, bool slee
   control.receive();  // "bye"
 }
 
-void measure(const Tool& tool, const MakeEngine& make, Control& control, const Job& job) {
+void measure(const Tool& tool, const MakeEngine& make, std::span<const OwnTest> own, Control& control,
+             const Job& job) {
   control.send(tool.name + " " + job.encode());
+  if (const OwnTest* test = find(own, job)) return test->measure(job, control);
   const auto engine = make(job, control.local_ip());
   Session session(job, control, *engine, true);
   session.connect();
@@ -216,6 +220,10 @@ void measure(const Tool& tool, const MakeEngine& make, Control& control, const J
 }
 
 }  // namespace
+
+void result(std::string_view name, double value, std::string_view unit) {
+  fmt::print("result {} {:.3f} {}\n", name, value, unit);
+}
 
 std::string Control::local_ip() const {
   sockaddr_in address{};
@@ -252,7 +260,7 @@ std::string Control::next() {
   return line.substr(1);
 }
 
-int run(const Tool& tool, const MakeEngine& make, int argc, char** argv) {
+int run(const Tool& tool, const MakeEngine& make, int argc, char** argv, std::span<const OwnTest> own) {
   const Arguments arguments = parse(tool, argc, argv);
   constexpr std::chrono::seconds patience{5};
   try {
@@ -260,9 +268,10 @@ int run(const Tool& tool, const MakeEngine& make, int argc, char** argv) {
                                      : verify::OutOfBand::connect(arguments.host, arguments.port, patience));
     try {
       if (arguments.listen) {
-        serve(tool, make, control, arguments.job.sleep);
+        serve(tool, make, own, control, arguments.job.sleep);
       } else {
-        measure(tool, make, control, arguments.job);
+        measure(tool, make, own, control, arguments.job);
+        if (std::fflush(stdout) != 0) throw Fatal("cannot write the results");
       }
     } catch (const std::exception& error) {
       control.give_up(error.what());

@@ -19,7 +19,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "../system/verify_oob.h"
 #include "job.hpp"
@@ -90,7 +92,17 @@ class Engine {
 // Makes an engine for a job. `local_ip`: the address of this host by which the other end knows it.
 using MakeEngine = std::function<std::unique_ptr<Engine>(const Job& job, const std::string& local_ip)>;
 
+// A test that is no series of operations: each end's part in it, once both know the job.
+struct OwnTest {
+  std::string_view name;
+  std::function<void(const Job& job, Control& control)> serve;
+  std::function<void(const Job& job, Control& control)> measure;
+};
+
+// Prints a line `result NAME VALUE UNIT`.
+void result(std::string_view name, double value, std::string_view unit);
+
 // main() of a program. Returns its exit status.
-int run(const Tool& tool, const MakeEngine& make, int argc, char** argv);
+int run(const Tool& tool, const MakeEngine& make, int argc, char** argv, std::span<const OwnTest> own = {});
 
 }  // namespace bench

@@ -45,7 +45,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class Target:
-    """`contender` shall be at least or at most `bound` times the best of `peers`, in every row that matches."""
+    """`contender` shall be at least or at most `bound` times the best of `peers`, in every row that matches;
+    without peers at least or at most `bound`, in the row's unit."""
 
     text: str
     rows: str  # regular expression
@@ -56,12 +57,14 @@ class Target:
     bound: float
 
     def judge(self, figures: Figures, rows: list[str]) -> list[tuple[str, Spread, bool]]:
-        """Row, ratio, reached. The median of the rounds decides."""
+        """Row, ratio (without peers the figure itself), reached. The median of the rounds decides."""
         judged = []
         for row in rows:
             if not re.fullmatch(self.rows, row):
                 continue
-            ratios = [ratio for peer in self.peers if (ratio := figures.ratio(row, self.contender, peer, self.metric))]
+            found = ([figures.ratio(row, self.contender, peer, self.metric) for peer in self.peers] if self.peers
+                     else [figures.spread(row, self.contender, self.metric)])
+            ratios = [ratio for ratio in found if ratio]
             if ratios:
                 worst = (min if self.at_least else max)(ratios, key=lambda ratio: ratio.median)
                 judged.append((row, worst, worst.median >= self.bound if self.at_least else worst.median <= self.bound))
@@ -87,4 +90,8 @@ TARGETS = [
     Target("queue pairs per host against rc_verbs", r"(16|32) x .*", "queue_pairs", "bulk-default", ("rc_verbs",), False, 1 / 16),
     Target("MPI start against rc_verbs", r"MPI start.*", "total", "bulk-default", ("rc_verbs",), False, 1 / 3),
     Target("put on one host against UCX sm", r"put 1 MiB, one host", "value", "bulk-local", ("sm-local",), True, 0.9),
+    Target("kernel memory of an endpoint, bytes", r"kernel memory", "endpoint_memory", "channel", (), False, 1 << 10),
+    Target("kernel memory of an endpoint alone on its remote channel, bytes", r"kernel memory", "endpoint_memory_alone", "channel", (), False, 1 << 10),
+    Target("kernel memory of a channel, bytes", r"kernel memory", "channel_memory", "channel", (), False, 8 << 20),
+    Target("kernel memory of a channel with all slots, bytes", r"kernel memory", "channel_memory_most", "channel", (), False, 8 << 20),
 ]

@@ -18,8 +18,10 @@ _DEVICE = "rxe0"
 _FABRIC = "fabric0"
 _WINDOW = 16  # operations under way, of every contender in rows of bandwidth
 _BYTES = 24 << 20  # moved by one measurement of bandwidth, at most
+_BYTES_LARGE = 64 << 20  # the same with operations of 1 MiB and more
 _MESSAGE = 8256  # bytes of one message of a channel, at most
 _OPERATIONS = 2000  # of one measurement, at most
+LONGER = 4  # times as many operations, for processor time
 
 Metrics = dict[str, float]
 
@@ -60,7 +62,7 @@ class Row:
     jobs: dict[str, Callable[[int], Job]] = field(default_factory=dict)
     operations: int = 0
     size: int = 0
-    cpu: bool = False  # processor time is measured, too: by this job and one of three times the length
+    cpu: bool = False  # processor time is measured, too: by this job and one LONGER times the length
     longer: dict[str, Callable[[int], Job]] = field(default_factory=dict)
 
 
@@ -185,7 +187,7 @@ def size_text(size: int) -> str:
 
 
 def _count(size: int) -> int:
-    return max(16, min(_OPERATIONS, _BYTES // size))
+    return max(16, min(_OPERATIONS, (_BYTES_LARGE if size >= 1 << 20 else _BYTES) // size))
 
 
 _PERFTEST = {"tag": "tag_bw", "put": "ucp_put_bw", "get": "ucp_get", "am": "ucp_am_bw"}
@@ -276,9 +278,9 @@ def _processor(all_: dict[str, Contender], full: bool) -> list[Row]:
     ucx = ("bulk-default", "bulk-sleep", "rc_verbs", "tcp", *(("bulk", "rc_verbs-sleep", "tcp-sleep") if full else ()))
     for operation in ("tag", "put", "get") if full else ("tag", "put"):
         for size in (64 << 10, 1 << 20):
-            count = _count(size) // 2
+            count = _count(size)
             row = Row(f"processor time, {operation} {size_text(size)}", "processor", "s/GiB", ("cpu",), True, operations=count, size=size, cpu=True)
-            for jobs, times in ((row.jobs, count), (row.longer, 3 * count)):
+            for jobs, times in ((row.jobs, count), (row.longer, LONGER * count)):
                 # ucx_perftest never wakes a target that sleeps while others write its memory
                 for name in ucx if operation == "tag" else [name for name in ucx if not all_[name].sleeps]:
                     jobs[name] = _ucx_perftest(all_[name], _PERFTEST[operation], size, times, 5)
@@ -313,7 +315,7 @@ def _mpi(all_: dict[str, Contender], ranks: int) -> Row:
 
 def _growth(all_: dict[str, Contender], full: bool) -> list[Row]:
     rows = []
-    for processes in (1, 4, 16, 32) if full else (1, 4, 8):
+    for processes in (1, 4, 16, 32) if full else (1, 4, 16):
         row = Row(f"{processes} x {processes} processes", "growth", "", ("queue_pairs", "memory", "pinned", "setup_all"), True, size=processes)
         for name in ("bulk-default", "rc_verbs", "rc_verbs-rx256", "ud_verbs", "tcp"):
             row.jobs[name] = _ucp_bench(all_[name], "grow", "--processes", str(processes), "--hold", "6", limit=300)
@@ -321,6 +323,18 @@ def _growth(all_: dict[str, Contender], full: bool) -> list[Row]:
     return rows
 
 
+def _memory(all_: dict[str, Contender]) -> Row:
+    """What the kernel takes for each endpoint and each channel; nobody else has the like."""
+    row = Row("kernel memory", "memory", "B", ("endpoint_memory", "endpoint_memory_alone", "channel_memory_bound", "channel_memory", "channel_memory_most"), True)
+    program = f"{TESTS}/{all_['channel'].kind}_bench"
+
+    def make(port: int) -> Job:
+        return Job([program, "--listen", "--port", str(port)], [program, SERVER, "--port", str(port), "--test", "memory"], read_results, {})
+
+    row.jobs["channel"] = make
+    return row
+
+
 def rows(all_: dict[str, Contender], full: bool) -> list[Row]:
     return [*_bandwidth(all_, full), *_latency(all_, full), *_many(all_, full), *_processor(all_, full),
-            _mpi(all_, 16), *_growth(all_, full)]
+            _mpi(all_, 16), *_growth(all_, full), _memory(all_)]

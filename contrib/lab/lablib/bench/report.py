@@ -13,7 +13,8 @@ from .runner import Runner
 
 _OURS = ("bulk", "bulk-default", "bulk-sleep", "bulk-local")
 _TITLES = {"bandwidth": "Bandwidth", "latency": "Latency, one way", "messages": "Messages", "times": "Times",
-           "processor": "Processor time, both hosts", "growth": "Growth with processes, per host"}
+           "processor": "Processor time, both hosts", "growth": "Growth with processes, per host",
+           "memory": "Kernel memory of each object, client's host"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def _tables(figures: Figures, rows: list[Row]) -> list[str]:
 def _verdict(figures: Figures, runner: Runner, rows: list[Row]) -> list[str]:
     if runner.disturbed:
         return ["", "No verdict: this machine was disturbed.", "", *(f"- {line}" for line in runner.disturbed)]
-    lines = ["", "| target | row | wanted | median ratio (least to most) | reached |", "|---|---|---|---|---|"]
+    lines = ["", "| target | row | wanted | median ratio, or figure in bytes (least to most) | reached |", "|---|---|---|---|---|"]
     for target in TARGETS:
-        wanted = f"{'at least' if target.at_least else 'at most'} {target.bound:.3g}"
+        wanted = f"{'at least' if target.at_least else 'at most'} {_number(target.bound)}"
         for row, ratio, reached in target.judge(figures, [row.name for row in rows]):
             lines.append(f"| {target.text} | {row} | {wanted} | {_cell(ratio)} | {'yes' if reached else 'no'} |")
     return lines if len(lines) > 3 else ["", "None of the rows has a target."]

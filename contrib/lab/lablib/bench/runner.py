@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import pair, term
 from ..session import Session
-from .plan import Contender, Job, Metrics, Row
+from .plan import LONGER, Contender, Job, Metrics, Row
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _STRANGE = 0.15  # of one processor, used by programs that are not ours: the machine is disturbed
@@ -143,7 +143,7 @@ class Runner:
         return total
 
     def _processor_time(self, row: Row, name: str, turn: int) -> tuple[Metrics, str]:
-        """What three times as many operations take more: start and end of the programs do not count."""
+        """What LONGER times as many operations take more: start and end of the programs do not count."""
         spent = []
         for jobs, what in ((row.jobs, "-short"), (row.longer, "-long")):
             before = self._busy()
@@ -151,7 +151,7 @@ class Runner:
             if not values:
                 return {}, why
             spent.append(self._busy() - before)
-        more = 2 * row.operations * row.size / (1 << 30)
+        more = (LONGER - 1) * row.operations * row.size / (1 << 30)
         return {"cpu": (spent[1] - spent[0]) / more}, ""
 
     # -- growth
