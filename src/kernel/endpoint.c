@@ -1060,6 +1060,13 @@ void bulk_inbound_grant(struct bulk_channel *ch)
 	}
 }
 
+/* ch->lock held: its window is empty, and there is no slot for another message. */
+static void inbound_dry(struct bulk_inbound *in)
+{
+	in->want = true;
+	bulk_channel_rx_low(in->ch, 1);
+}
+
 /* The message that came with OPEN: true if it has been delivered. */
 static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *first, u32 len)
 {
@@ -1068,8 +1075,11 @@ static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *firs
 
 	spin_lock_bh(&ch->lock);
 	place = !in->dead && in->limit != in->received;
-	if (place)
+	if (place) {
 		in->received++;		/* deliver() takes it off rx_promised */
+		if (in->limit == in->received)
+			inbound_dry(in);
+	}
 	spin_unlock_bh(&ch->lock);
 	return place && !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
 }
@@ -1092,16 +1102,15 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 	enum bulk_refusal reason = BULK_REFUSE_NONE;
 	struct bulk_opened *opened;
 	struct bulk_refused *refused;
-	u32 window = WINDOW_FIRST;
 	struct bulk_channel *ch;
 	struct bulk_inbound *in;
+	u32 window;
 	int err;
 
 	if (m->h.flags & BULK_OPEN_FIRST) {
 		first = (const void *)(m + 1);
 		if (memchr_inv(first->reserved, 0, sizeof(first->reserved)))
 			return -EPROTO;
-		window++;
 	}
 	ch = bulk_channel_find(le64_to_cpu(m->token));
 	if (!ch)
@@ -1135,10 +1144,10 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 	} else {
 		list_add_tail(&in->ch_list, &ch->inbounds);
 		ch->nr_inbounds++;
-		if (!inbound_raise(ch, in, min(window, inbound_share(ch)))) {
-			in->want = true;
-			bulk_channel_rx_low(ch, 1);
-		}
+		/* it cannot ask for more before it has sent one more */
+		window = min_t(u32, WINDOW_FIRST, inbound_share(ch)) + (first ? 1 : 0);
+		if (!inbound_raise(ch, in, window))
+			inbound_dry(in);
 	}
 	in->announced = in->limit;
 	spin_unlock_bh(&ch->lock);

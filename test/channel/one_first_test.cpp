@@ -155,6 +155,18 @@ TEST_P(FirstMessage, finds_its_endpoint_open_if_nothing_is_sent) {
   ASSERT_TRUE(wait([&] { return a_.log.up.size() == 1; }, "the endpoint to come up"));
 }
 
+// It was all of a small window, and had not asked for more.
+TEST_P(FirstMessage, that_its_receiver_keeps_leaves_room_for_another) {
+  auto small = Node::make(with_slots(GetParam(), 2));
+  small->log.hold = true;
+  const EpHandle ep = open_with("first", small->channel.address());
+  ASSERT_TRUE(lab::wait(
+      {&a_, small.get()}, [&] { return !send(ep, "second", 2, 501).again(); },
+      "the second message to be accepted"));
+  ASSERT_TRUE(lab::wait(
+      {&a_, small.get()}, [&] { return small->log.received == 2; }, "both messages"));
+}
+
 TEST_P(FirstMessage, flush_waits_for_it) {
   const EpHandle ep = open_with("first", c_->channel.address());
   EXPECT_TRUE(
