@@ -462,10 +462,10 @@ static void rchan_first_over(struct bulk_rchan *rchan, int err)
 }
 
 /*
- * So many messages may be sent. The first one, if it is to be sent again, has its turn
+ * So many messages may be sent. The first one, if it is to be sent @again, has its turn
  * before its endpoint can submit others.
  */
-static void rchan_raise(struct bulk_rchan *rchan, u32 limit)
+static void rchan_raise(struct bulk_rchan *rchan, u32 limit, bool again)
 {
 	struct bulk_lane *lane = rchan->lane;
 	struct bulk_op *op;
@@ -475,7 +475,7 @@ static void rchan_raise(struct bulk_rchan *rchan, u32 limit)
 	spin_lock_bh(bulk_lane_lock(lane));
 	if ((s32)(limit - rchan->limit) > 0)
 		rchan->limit = limit;
-	op = rchan->first;
+	op = again ? rchan->first : NULL;
 	if (op) {
 		ep = op->ep;
 		rchan->first_again = true;
@@ -845,6 +845,7 @@ static void rchan_up(struct bulk_rchan *rchan)
 int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m)
 {
 	struct bulk_rchan *rchan = xa_load(&link->rchans, le32_to_cpu(m->opener));
+	bool first = m->h.flags & BULK_OPENED_FIRST;
 
 	if (!rchan || rchan->state == BULK_RCHAN_DEAD) {	/* its lane has failed meanwhile */
 		send_closed(link, le32_to_cpu(m->target), 0, true);
@@ -852,16 +853,16 @@ int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m)
 	}
 	if (rchan->state != BULK_RCHAN_OPENING)
 		return 0;
-	if (m->h.flags & BULK_OPENED_FIRST) {
-		if (!READ_ONCE(rchan->first))
-			return -EPROTO;
-		rchan_first_over(rchan, 0);
-	}
+	if (first && !READ_ONCE(rchan->first))
+		return -EPROTO;
 	rchan->target = le32_to_cpu(m->target);	/* nobody sends yet */
-	rchan_raise(rchan, le32_to_cpu(m->limit));
+	rchan_raise(rchan, le32_to_cpu(m->limit), !first);
 	rchan->opened = true;
 	rchan->state = BULK_RCHAN_OPEN;
 	rchan_up(rchan);
+	/* who has nothing under way any more knows that the endpoint is up */
+	if (first)
+		rchan_first_over(rchan, 0);
 	/* others may have waited for their turn; or it is of no use any more */
 	if (rchan->lane->opens-- == BULK_OPENS_MAX || !rchan->nr_eps)
 		bulk_link_kick(link);
@@ -906,7 +907,7 @@ void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
 
 	if (!rchan || rchan->state != BULK_RCHAN_OPEN)
 		return;
-	rchan_raise(rchan, limit);
+	rchan_raise(rchan, limit, true);
 	rchan_writable(rchan);
 }
 

@@ -98,6 +98,14 @@ TEST_P(FirstMessage, is_accepted_before_the_endpoint_is_up_and_stays_the_first) 
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(c_->log.messages[0].bytes.data()), 5), "first");
 }
 
+// An endpoint without anything under way used to be not up yet, for a moment.
+TEST_P(FirstMessage, ends_after_its_endpoint_is_up) {
+  const EpHandle ep = open_with("first", c_->channel.address());
+  ASSERT_TRUE(wait([&] { return a_.log.find(500) != nullptr; }, "the command's end"));
+  EXPECT_EQ(a_.log.up.size(), 1U);
+  EXPECT_TRUE(is(send(ep, "second", 2, 501), {0, EAGAIN}));
+}
+
 TEST_P(FirstMessage, of_every_length_from_a_slot) {
   for (const std::uint32_t length : {0U, 1U, 8U, 511U, 512U}) {
     auto target = Node::make(GetParam());

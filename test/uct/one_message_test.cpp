@@ -181,9 +181,9 @@ class Pending : public testing::Test {
  protected:
   Node sender;
   Node receiver;
-  Endpoint ep{sender, receiver};
-  std::deque<Request> requests;
+  std::deque<Request> requests;  // the endpoint may still have some at its end
   std::vector<unsigned> log;
+  Endpoint ep{sender, receiver};
   unsigned sent = 0;
 
   // Sends until there are no resources, without any progress.
