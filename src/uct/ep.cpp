@@ -215,7 +215,7 @@ Ep::Prepared Ep::prepare(OperationKind kind) {
   Prepared prepared{user_post_status(), {}, nullptr};
   // A message may be packed before the endpoint is connected: it waits as a deferred one.
   if (prepared.status == UCS_ERR_NO_RESOURCE && state_ == State::connecting && !deferred_ &&
-      (dispatching_ || pending_.empty()) && kind == OperationKind::message)
+      (dispatching_ || pending_.empty()) && kind == OperationKind::message && !waits_for_fence())
     prepared.status = UCS_OK;
   if (prepared.status == UCS_OK) {
     prepared.slot = iface_.channel().tx_acquire();

@@ -19,8 +19,7 @@ ucs_status_t Ep::launch(const Prepared& prepared, std::size_t length, Make&& mak
   Channel& channel = iface_.channel();
   Operation& operation = *prepared.operation;
 
-  const bool offered = !blocked_ || std::exchange(first_, false);
-  const Status status = !offered ? Status(EAGAIN) : channel.submit(make(Local::slot(prepared.slot), true));
+  Status status = blocked_ ? Status(EAGAIN) : channel.submit(make(Local::slot(prepared.slot), true));
   if (status.ok()) {
     accepted(operation);
     return UCS_OK;
@@ -38,6 +37,19 @@ ucs_status_t Ep::launch(const Prepared& prepared, std::size_t length, Make&& mak
   }
   std::memcpy(operation.copy.get(), channel.tx_data(prepared.slot), length);
   static_cast<void>(channel.tx_release(prepared.slot));
+  // A message to a new endpoint is offered as a copy: to many of them at once, all slots would be under way.
+  if (state_ == State::connecting && std::exchange(first_, false)) {
+    status = channel.submit(make(Local::user(operation.copy.get()), true));
+    if (!status.again()) {
+      operation.copy.reset();
+      if (status.ok()) {
+        accepted(operation);
+        return UCS_OK;
+      }
+      iface_.operations().put_back(operation);
+      return refused(status);
+    }
+  }
   deferred_ = Deferred{make(Local::user(operation.copy.get()), false), &operation};
   accepted(operation);
   return UCS_OK;

@@ -166,6 +166,25 @@ TEST_F(Rma, AnInterfaceFenceOrdersAllEndpoints) {
   }
 }
 
+// The first message to an endpoint that was not connected yet used to go at once, or as soon as it was.
+TEST_F(Rma, AnInterfaceFenceHoldsTheFirstMessageOfANewEndpoint) {
+  for (unsigned round = 0; round < 10; ++round) {
+    Node third;
+    fill(local.bytes().first(500000), round);
+    const uct_iov_t iov = local.iov(0, 500000);
+    Completion completion;
+    const ucs_status_t status = repeat({&here, &there, &third}, [&] {
+      return uct_ep_put_zcopy(ep.get(), &iov, 1, remote.address(), remote.rkey(), &completion);
+    });
+    Endpoint other(here, third);
+    ASSERT_EQ(uct_iface_fence(here.iface(), 0), UCS_OK);
+    ASSERT_EQ(repeat({&here}, [&] { return uct_ep_am_short(other.get(), 1, round, nullptr, 0); }), UCS_OK);
+    ASSERT_TRUE(wait_until({&here, &there, &third}, [&] { return third.arrived.size() == 1; }));
+    EXPECT_TRUE(holds(remote.bytes().first(500000), round)) << "round " << round;
+    ASSERT_TRUE(finish(completion, status));
+  }
+}
+
 // ---- keys ----
 
 TEST_F(Rma, AWrongKeyIsAnErrorOfThatOperation) {

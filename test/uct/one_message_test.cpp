@@ -295,6 +295,29 @@ TEST_F(Pending, MayDestroyItsEndpoint) {
                          [&] { return uct_iface_flush(sender.iface(), 0, nullptr) == UCS_OK; }));
 }
 
+// First messages to many new endpoints used to take all transmit slots; UCP then has to queue, and asks each
+// peer for its own endpoint first.
+TEST(NewEndpoints, DoNotExhaustTheTransmitSlots) {
+  Node sender;
+  std::vector<std::unique_ptr<Node>> receivers;
+  std::vector<std::unique_ptr<Endpoint>> endpoints;
+  for (int i = 0; i < 40; ++i) {
+    Node& receiver = *receivers.emplace_back(std::make_unique<Node>());
+    endpoints.push_back(std::make_unique<Endpoint>(sender, receiver));
+    ASSERT_EQ(uct_ep_am_short(endpoints.back()->get(), 0, 0, nullptr, 0), UCS_OK);
+    ASSERT_TRUE(wait_until({&sender, &receiver}, [&] { return receiver.arrived.size() == 1; }));
+  }
+  for (const auto& receiver : receivers) {
+    for (int i = 0; i < 3; ++i) {
+      endpoints.push_back(std::make_unique<Endpoint>(sender, *receiver));
+      EXPECT_EQ(uct_ep_am_short(endpoints.back()->get(), 0, 0, nullptr, 0), UCS_OK);
+    }
+  }
+  for (const auto& receiver : receivers) {
+    EXPECT_TRUE(wait_until({&sender, receiver.get()}, [&] { return receiver->arrived.size() == 4; }));
+  }
+}
+
 // ---- sleeping ----
 
 TEST_F(Message, WakesASleepingReceiver) {
