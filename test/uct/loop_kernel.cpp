@@ -108,7 +108,7 @@ struct Endpoint {
   std::uint64_t peer = 0;
   std::uint64_t user_data = 0;
   bool up = false;
-  bool down = false;
+  int down = 0;          // the errno of its commands, if it is
   bool starved = false;  // refused for want of room in the ring: WRITABLE is due
 };
 
@@ -437,7 +437,7 @@ int submit(File& file, const rdma_bulk_cmd& cmd) {
   const auto found = file.eps.find(cmd.ep);
   if (found == file.eps.end()) return -ENOENT;
   Endpoint& ep = found->second;
-  if (ep.down) return -ECONNRESET;
+  if (ep.down != 0) return -ep.down;
   if (!ep.up) return -EAGAIN;
   if (!file.has_room()) {
     ep.starved = true;
@@ -582,7 +582,7 @@ long do_deregister(File& file, const rdma_bulk_dereg& dereg) {
 long do_open(File& file, rdma_bulk_ep_open& open) {
   open.ep = file.next_ep++;
   const bool there = find_channel(open.token) != nullptr;
-  file.eps[open.ep] = {open.token, open.user_data, there && state().lag_us == 0, !there};
+  file.eps[open.ep] = {open.token, open.user_data, there && state().lag_us == 0, there ? 0 : ECONNREFUSED};
   post_own(file, there ? make_event(RDMA_BULK_EV_EP_UP, open.user_data, open.ep, 0)
                        : make_event(RDMA_BULK_EV_EP_DOWN, open.user_data, open.ep, -ECONNREFUSED));
   return 0;
@@ -631,8 +631,8 @@ void end_channel(File& file) {
   std::erase_if(s.late, [&](const Late& late) { return late.token == file.token; });
   for (auto& [fd, other] : s.files) {
     for (auto& [number, ep] : other.eps) {
-      if (ep.peer != file.token || ep.down || &other == &file) continue;
-      ep.down = true;
+      if (ep.peer != file.token || ep.down != 0 || &other == &file) continue;
+      ep.down = ECONNRESET;
       post_own(other, make_event(RDMA_BULK_EV_EP_DOWN, ep.user_data, number, -ECONNRESET));
     }
   }
