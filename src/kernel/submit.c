@@ -376,7 +376,7 @@ static void pieces_rest(struct bulk_op *op, u64 done)
 #define EAGAIN_WINDOW	ENOBUFS
 #define EAGAIN_BUSY	EUSERS
 
-/* bulk_ep_lock() held */
+/* bulk_ep_lock() held, or the endpoint is OPENING and has no PUTs */
 static int accept_fence(const struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
 	if (cmd->flags & RDMA_BULK_CMD_FENCE_ALL && atomic_read(&ep->ch->puts) > ep->puts)
@@ -384,6 +384,7 @@ static int accept_fence(const struct bulk_ep *ep, const struct rdma_bulk_cmd *cm
 	return 0;
 }
 
+/* bulk_ep_lock() held */
 static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
 	struct bulk_rchan *rchan = ep->rchan;
@@ -612,6 +613,30 @@ static int submit_prepare(struct bulk_op *op, struct bulk_ep *ep,
 	return err;
 }
 
+/* An operation with all that it refers to, and its place: *op. 0, or a refusal. */
+static int op_begin(struct bulk_op **op, struct bulk_channel *ch, struct bulk_ep *ep,
+		    const struct rdma_bulk_cmd *cmd, bool nonblock)
+{
+	int err;
+
+	*op = op_alloc(ep, cmd);
+	if (!*op)
+		return -ENOMEM;
+	err = submit_prepare(*op, ep, cmd, nonblock);
+	if (!err)
+		err = accept_place(ch, *op);
+	if (err)
+		op_undo(*op);
+	return err;
+}
+
+/* After op_begin(): it is refused after all. */
+static void op_abort(struct bulk_op *op, struct bulk_channel *ch)
+{
+	unaccept_place(ch, op);
+	op_undo(op);
+}
+
 /* The endpoint is not up yet: its first message may go with the request to open it. */
 static int submit_first(struct bulk_channel *ch, struct bulk_ep *ep,
 			const struct rdma_bulk_cmd *cmd, bool nonblock)
@@ -624,34 +649,22 @@ static int submit_first(struct bulk_channel *ch, struct bulk_ep *ep,
 		return err;
 	if (cmd->op == RDMA_BULK_OP_SEND && cmd->length <= BULK_FIRST_MAX) {
 		err = accept_fence(ep, cmd);
+		if (!err)
+			err = op_begin(&op, ch, ep, cmd, nonblock);
 		if (err)
 			return err;
-		op = op_alloc(ep, cmd);
-		if (!op)
-			return -ENOMEM;
-		err = submit_prepare(op, ep, cmd, nonblock);
-		if (err)
-			goto undo;
-		err = accept_place(ch, op);
-		if (err)
-			goto undo;
 	}
 	if (!nonblock) {
 		mutex_lock(&link->mutex);
 	} else if (!mutex_trylock(&link->mutex)) {
 		err = BULK_SUBMIT_BLOCK;
-		goto unplace;
+		goto out;
 	}
 	err = bulk_rchan_first(ep, op);
 	mutex_unlock(&link->mutex);
-	if (!err)
-		return 0;
-unplace:
-	if (op)
-		unaccept_place(ch, op);
-undo:
-	if (op)
-		op_undo(op);
+out:
+	if (err && op)
+		op_abort(op, ch);
 	return err;
 }
 
@@ -674,15 +687,9 @@ static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 	if (err)
 		return err;
 
-	op = op_alloc(ep, cmd);
-	if (!op)
-		return -ENOMEM;
-	err = submit_prepare(op, ep, cmd, nonblock);
+	err = op_begin(&op, ch, ep, cmd, nonblock);
 	if (err)
-		goto undo;
-	err = accept_place(ch, op);
-	if (err)
-		goto undo;
+		return err;
 	if (op->op != RDMA_BULK_OP_SEND && op->length &&
 	    op->local_kind == RDMA_BULK_LOCAL_USER) {
 		mmgrab(current->mm);
@@ -691,7 +698,7 @@ static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 		piece = piece_make(op, 0);
 		if (IS_ERR(piece)) {
 			err = PTR_ERR(piece);
-			goto unplace;
+			goto abort;
 		}
 		first = piece->bytes;
 	}
@@ -710,16 +717,14 @@ static int submit_op(struct bulk_channel *ch, struct bulk_ep *ep,
 	if (piece)
 		up_read(&lane->rw_sem);
 	if (err)
-		goto unplace;
+		goto abort;
 	if (piece && first < length)
 		pieces_rest(op, first);
 	bulk_lane_pump(lane);
 	return 0;
 
-unplace:
-	unaccept_place(ch, op);
-undo:
-	op_undo(op);
+abort:
+	op_abort(op, ch);
 	return err;
 }
 
