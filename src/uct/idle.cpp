@@ -8,7 +8,8 @@
 namespace bulk::uct {
 namespace {
 
-constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps
+constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps; at most
+constexpr std::chrono::microseconds worth_polling{100};  // a wait that polling would have made shorter
 constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
 
 // In one call of progress. What comes by another transport of the worker is found by the next call; with
@@ -34,7 +35,10 @@ IdleGroup& IdleGroup::of_this_thread() {
 void IdleGroup::found_nothing(const Idler& idler, Channel& channel) {
   const auto now = Clock::now();
   if (now - last_ > longest_pause) members_.clear();
-  if (members_.empty() || busy_) since_ = now;
+  if (members_.empty() || busy_) {
+    since_ = now;
+    slept_ = false;
+  }
   busy_ = false;
   last_ = now;
 
@@ -47,10 +51,21 @@ void IdleGroup::found_nothing(const Idler& idler, Channel& channel) {
   }
   const bool again = std::exchange(*member, {idler, true}).seen;
   if (!again || !end_round(idler.id) || !may_sleep()) return;
-  if (const auto waited = now - since_; waited > polling_time) {
+  if (const auto waited = now - since_; waited >= patience_) {
     sleep(sleeping_time(waited, is_alone()), idler, channel);
+    slept_ = true;
     last_ = Clock::now();
   }
+}
+
+void IdleGroup::found_something() {
+  if (!busy_ && slept_) learn(Clock::now() - since_);
+  busy_ = true;
+}
+
+// Who has slept in the end has polled in vain, unless the wait was short.
+void IdleGroup::learn(Clock::duration waited) {
+  patience_ = waited < worth_polling ? polling_time : patience_ / 2;
 }
 
 // `next` is polled again and begins the next round. Have all the others been polled in this one? Who has not

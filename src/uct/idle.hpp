@@ -33,7 +33,7 @@ class IdleGroup {
 
   // The interface has found nothing; `channel` is its own. May sleep.
   void found_nothing(const Idler& idler, Channel& channel);
-  void found_something() { busy_ = true; }
+  void found_something();
   // The interface is closed. Needed if its `channel` was given.
   void forget(const void* id);
 
@@ -47,12 +47,15 @@ class IdleGroup {
   bool end_round(const void* next);
   bool may_sleep() const;
   bool is_alone() const;
+  void learn(Clock::duration waited);
   void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
 
   std::vector<Member> members_;
   std::vector<pollfd> files_;  // of sleep(), kept since sleeping is frequent
   Clock::time_point since_;    // nothing has happened on any of them
   Clock::time_point last_;     // call
+  std::chrono::microseconds patience_{50};  // polls in vain for so long before it sleeps
+  bool slept_ = false;         // since then
   bool busy_ = false;
 };
 
