@@ -8,22 +8,16 @@
 namespace bulk::uct {
 namespace {
 
-constexpr std::chrono::microseconds polling_time{50};    // in vain, before it sleeps; at most
 constexpr std::chrono::microseconds worth_polling{100};  // a wait that polling would have made shorter
 constexpr std::chrono::microseconds longest_pause{100};  // between two calls of one who only polls
 
-// In one call of progress. What comes by another transport of the worker is found by the next call; with
+// In one call of progress. What comes by another transport of the worker is found by the next call. With
 // none, only what the user waits for beside the workers may come late: by half as long as it has been waited
-// for.
+// for, or by the longest pause if the wait before was ended by an event within that time. (The kernel has to
+// set its clock for a pause that ends before its next tick, which here takes longer than to wake up.)
 constexpr std::chrono::microseconds beside_others{100};
 constexpr std::chrono::microseconds shortest_alone{1000};
 constexpr std::chrono::microseconds longest_alone{5000};
-
-std::chrono::microseconds sleeping_time(std::chrono::steady_clock::duration waited, bool alone) {
-  if (!alone) return beside_others;
-  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_alone,
-                    longest_alone);
-}
 
 }  // namespace
 
@@ -52,7 +46,7 @@ void IdleGroup::found_nothing(const Idler& idler, Channel& channel) {
   const bool again = std::exchange(*member, {idler, true}).seen;
   if (!again || !end_round(idler.id) || !may_sleep()) return;
   if (const auto waited = now - since_; waited >= patience_) {
-    sleep(sleeping_time(waited, is_alone()), idler, channel);
+    sleep(sleeping_time(waited), idler, channel);
     slept_ = true;
     last_ = Clock::now();
   }
@@ -66,6 +60,14 @@ void IdleGroup::found_something() {
 // Who has slept in the end has polled in vain, unless the wait was short.
 void IdleGroup::learn(Clock::duration waited) {
   patience_ = waited < worth_polling ? polling_time : patience_ / 2;
+  prompt_ = waited < longest_alone;
+}
+
+std::chrono::microseconds IdleGroup::sleeping_time(Clock::duration waited) const {
+  if (!is_alone()) return beside_others;
+  if (prompt_ && !slept_) return longest_alone;
+  return std::clamp(std::chrono::duration_cast<std::chrono::microseconds>(waited / 2), shortest_alone,
+                    longest_alone);
 }
 
 // `next` is polled again and begins the next round. Have all the others been polled in this one? Who has not

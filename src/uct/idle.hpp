@@ -39,6 +39,7 @@ class IdleGroup {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::microseconds polling_time{50};  // in vain, before it sleeps; at most
   struct Member {
     Idler idler;
     bool seen;  // in this round
@@ -48,14 +49,16 @@ class IdleGroup {
   bool may_sleep() const;
   bool is_alone() const;
   void learn(Clock::duration waited);
+  std::chrono::microseconds sleeping_time(Clock::duration waited) const;
   void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
 
   std::vector<Member> members_;
-  std::vector<pollfd> files_;  // of sleep(), kept since sleeping is frequent
-  Clock::time_point since_;    // nothing has happened on any of them
-  Clock::time_point last_;     // call
-  std::chrono::microseconds patience_{50};  // polls in vain for so long before it sleeps
-  bool slept_ = false;         // since then
+  std::vector<pollfd> files_;                          // of sleep(), kept since sleeping is frequent
+  Clock::time_point since_;                            // nothing has happened on any of them
+  Clock::time_point last_;                             // call
+  std::chrono::microseconds patience_ = polling_time;  // polls in vain for so long before it sleeps
+  bool prompt_ = false;                                // the last wait that it slept in was short
+  bool slept_ = false;                                 // since then
   bool busy_ = false;
 };
 

@@ -42,6 +42,25 @@ TEST(IdlePoller, SleepsOnItsInterface) {
   EXPECT_TRUE(goes_to_sleep({&node}));
 }
 
+// Waits that end only after it has slept: it does not poll for long before the next one.
+TEST(IdlePoller, SleepsSoonerWhereItHasPolledInVain) {
+  if (is_stand_in()) return;
+  Node node(sleeper);
+  Node sender(sleeper);
+  const Endpoint ep(sender, node);
+  std::size_t calls = 0;
+  const bool sooner = wait_until({}, [&] {
+    const std::size_t arrived = node.arrived.size();
+    EXPECT_EQ(repeat({&sender}, [&] { return uct_ep_am_short(ep.get(), 1, 0, nullptr, 0); }), UCS_OK);
+    EXPECT_TRUE(wait_until({&node}, [&] { return node.arrived.size() > arrived; }));
+    const long before = sleeps();
+    for (calls = 0; sleeps() == before; ++calls)
+      node.progress();
+    return calls <= 20;
+  });
+  EXPECT_TRUE(sooner) << calls << " calls of progress before it slept";
+}
+
 TEST(IdlePoller, SleepsOnAllInterfacesItPollsInTurn) {
   Node first(sleeper);
   Node second(sleeper);

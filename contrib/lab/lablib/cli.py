@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from . import build, check, demo, kernel, klog, qemu, rootfs, term
@@ -47,16 +48,17 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     common = _host_options(kernel.STOCK)
+    measuring = _host_options(kernel.STOCK, _processors_of_a_measured_host())
 
     checks = commands.add_parser("check", parents=[_host_options(None)], help=argparse.SUPPRESS,
                                  description=check.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     checks.add_argument("filter", nargs="?", metavar="FILTER", help="part of `program` or `program.Suite.Test`")
     checks.add_argument("--minutes", type=float, default=27, metavar="N",
                         help="leave out what would start on debug kernels after so many minutes (27; 0: run all)")
-    demos = commands.add_parser("demo", parents=[common], description=demo.__doc__,
+    demos = commands.add_parser("demo", parents=[measuring], description=demo.__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     demos.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of measurements (3)")
-    bench_command.add_options(commands.add_parser("bench", parents=[common], description=bench_command.__doc__,
+    bench_command.add_options(commands.add_parser("bench", parents=[measuring], description=bench_command.__doc__,
                                                   formatter_class=argparse.RawDescriptionHelpFormatter))
     run = commands.add_parser("run", parents=[common], help=argparse.SUPPRESS)
     run.add_argument("--all", action="store_true", help="run the command on every host")
@@ -75,12 +77,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _host_options(flavour: str | None) -> argparse.ArgumentParser:
+def _processors_of_a_measured_host() -> int:
+    """Where two hosts have more processors together than the machine has cores, its scheduler is measured."""
+    return max(1, min(2, len(os.sched_getaffinity(0)) // 2))
+
+
+def _host_options(flavour: str | None, cpus: int = 2) -> argparse.ArgumentParser:
     """The options of all commands that boot hosts; `flavour` is the kernel they boot if not told."""
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("hosts")
     group.add_argument("--hosts", type=int, default=2, metavar="N", help="number of hosts (2)")
-    group.add_argument("--cpus", type=int, default=2, metavar="N", help="processors per host (2)")
+    group.add_argument("--cpus", type=int, default=cpus, metavar="N",
+                       help=f"processors per host ({cpus})")
     group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
     group.add_argument("--kernel", default=flavour, metavar="FLAVOUR",
                        help=f"{flavour or 'all of these'} (default); stock, or a debug kernel: kasan, lockdep")

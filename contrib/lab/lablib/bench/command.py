@@ -50,7 +50,7 @@ def show_list(options: argparse.Namespace) -> None:
         print(f"{row.group:10} {row.name}: {', '.join(row.jobs)}")
 
 
-def _header(session: Session, accelerator: str) -> report.Header:
+def _header(session: Session, processors: int, accelerator: str) -> report.Header:
     def say(*command: str) -> str:
         return subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
 
@@ -60,7 +60,7 @@ def _header(session: Session, accelerator: str) -> report.Header:
     model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown")
     cores = say("nproc")
     _, kernel = session.output(1, "uname -r", timeout=60)
-    return report.Header(commit, time.strftime("%Y-%m-%d"), f"{cores} cores of {model}", kernel.strip(),
+    return report.Header(commit, time.strftime("%Y-%m-%d"), f"{cores} cores of {model}", processors, kernel.strip(),
                          "KVM" if accelerator == "kvm" else "emulated by QEMU")
 
 
@@ -72,7 +72,7 @@ def run(session: Session, logs: Path, accelerator: str, options: argparse.Namesp
     folder.mkdir(parents=True, exist_ok=True)
     if any("rds" in name for row in chosen for name in row.jobs):
         session.on_all("modprobe rds_rdma", timeout=120)
-    header = _header(session, accelerator)
+    header = _header(session, options.cpus, accelerator)
     runner = Runner(session, logs, all_, options.minutes * 60 if options.minutes else float("inf"))
     try:
         runner.run(chosen, options.rounds or (5 if options.full else 3))

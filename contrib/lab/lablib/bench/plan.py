@@ -234,10 +234,10 @@ def _latency(all_: dict[str, Contender], full: bool) -> list[Row]:
                       ("latency_p50", "latency_p99"), True, size=size)
             suffix = "-sleep" if sleeps else ""
             for name in (["bulk-sleep"] if sleeps else ["bulk", "bulk-default"]) + [f"rc_verbs{suffix}", f"tcp{suffix}"]:
-                row.jobs[name] = _ucp_bench(all_[name], "tag_lat", "--size", str(size), "--count", "300", "--warmup", "30")
-            row.jobs["verbs-e" if sleeps else "verbs"] = _verbs(all_["verbs-e" if sleeps else "verbs"], "ib_send_lat", size, 300)
+                row.jobs[name] = _ucp_bench(all_[name], "tag_lat", "--size", str(size), "--count", "1000", "--warmup", "30")
+            row.jobs["verbs-e" if sleeps else "verbs"] = _verbs(all_["verbs-e" if sleeps else "verbs"], "ib_send_lat", size, 1000)
             for kind in ("channel", "rds"):
-                row.jobs[kind + suffix] = _tool(all_[kind + suffix], "send_lat", size, 300)
+                row.jobs[kind + suffix] = _tool(all_[kind + suffix], "send_lat", size, 1000)
             rows.append(row)
     row = Row("latency 8 B, polling, beside 1 MiB messages", "latency", "us", ("latency_p50", "latency_p99"), True, size=8)
     for name in ("bulk", "bulk-default", "rc_verbs", "tcp"):
@@ -258,10 +258,10 @@ def _many(all_: dict[str, Contender], full: bool) -> list[Row]:
         rows.append(row)
 
     for pairs in (1, 4, 16) if full else (1, 4):
-        ask(f"8 B messages, {pairs} pair{'s' * (pairs > 1)}", "1/s", ("rate",), False, usual, "msg_rate", "--count", str(4000 // pairs), "--processes", str(pairs))
+        ask(f"8 B messages, {pairs} pair{'s' * (pairs > 1)}", "1/s", ("rate",), False, usual, "msg_rate", "--count", str(20_000 // pairs), "--processes", str(pairs))
     for size in (8, 64 << 10):
         ask(f"8 senders to 1, {size_text(size)}", "MiB/s", ("bandwidth",), False, usual, "incast", "--processes", "8", "--size", str(size),
-            "--count", "500" if size == 8 else "40", limit=180)
+            "--count", "2000" if size == 8 else "40", limit=180)
     count = 100_000 if full else 10_000
     ask(f"{count} unexpected messages", "s", ("elapsed",), True, usual, "unexpected", "--count", str(count), limit=600 if full else 180)
     ask("first use of a key", "us", ("first_use", "later_use"), True, ("bulk", "bulk-default", "rc_verbs"), "rkey", "--count", "20")

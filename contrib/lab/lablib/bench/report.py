@@ -24,6 +24,7 @@ class Header:
     commit: str
     date: str
     machine: str
+    processors: int  # of each host
     kernel: str
     accelerator: str
 
@@ -97,7 +98,8 @@ def write_markdown(path: Path, header: Header, runner: Runner, rows: list[Row]) 
     used = [who for who in runner.contenders.values() if any(who.name in row.jobs for row in rows)]
     lines = [
         "# lab bench", "",
-        f"Commit {header.commit}, {header.date}, {header.machine}; hosts: Linux {header.kernel}, {header.accelerator}; "
+        f"Commit {header.commit}, {header.date}, {header.machine}; hosts: Linux {header.kernel}, "
+        f"{header.processors} processor{'s' * (header.processors != 1)} each, {header.accelerator}; "
         f"{runner.rounds} round{'s' * (runner.rounds != 1)}.", "",
         "Each figure: median (least to most) of the rounds. Under a peer's: bulk's divided by it, of the same round each; bulk is the first "
         "of its columns that the row has. Emulation and software RDMA distort: only ratios within one table mean anything, and none says how "
