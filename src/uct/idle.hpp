@@ -34,6 +34,8 @@ class IdleGroup {
   // The interface has found nothing; `channel` is its own. May sleep.
   void found_nothing(const Idler& idler, Channel& channel);
   void found_something();
+  // Polling before it sleeps is known to be in vain.
+  bool is_impatient() const { return patience_ == std::chrono::microseconds::zero(); }
   // The interface is closed. Needed if its `channel` was given.
   void forget(const void* id);
 

@@ -214,7 +214,7 @@ unsigned Iface::progress() {
 
 void Iface::idle() {
   if (idle_polls_ != UINT_MAX) ++idle_polls_;
-  if (idle_sleep_ && idle_polls_ >= idle_poll_limit)
+  if (idle_sleep_ && (idle_polls_ >= idle_poll_limit || IdleGroup::of_this_thread().is_impatient()))
     IdleGroup::of_this_thread().found_nothing(
         {.id = &super,
          .channel = worker->thread_mode == UCS_THREAD_MODE_SINGLE ? &*channel_ : nullptr,
