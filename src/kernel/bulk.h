@@ -433,6 +433,8 @@ struct bulk_channel {
 	unsigned long		*rx_held;	/* bitmap: held by the process */
 	unsigned long		*tx_busy;	/* bitmap: held by the kernel */
 	u32			commands;	/* outstanding */
+	struct list_head	spare_ops;	/* bulk_op.all: for commands to come */
+	unsigned int		nr_spare_ops;
 
 	struct list_head	inbounds;	/* bulk_inbound.ch_list */
 	u32			nr_inbounds;
@@ -751,6 +753,8 @@ void bulk_local_target_gone(struct bulk_channel *target, int err);
  */
 #define BULK_SUBMIT_BLOCK	1
 int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool nonblock);
+/* Free what is kept for commands to come. Of a channel that nobody can use any more. */
+void bulk_submit_drop_spares(struct bulk_channel *ch);
 int bulk_submit_init(void);
 void bulk_submit_exit(void);
 

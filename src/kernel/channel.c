@@ -429,6 +429,7 @@ static void bulk_channel_free_work(struct work_struct *work)
 
 	trace_bulk_channel(ch, "free");
 	WARN_ON_ONCE(ch->commands);
+	bulk_submit_drop_spares(ch);
 	if (ch->dev) {
 		bulk_channel_unmap(ch);
 		bulk_dev_put(ch->dev);
@@ -602,6 +603,7 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	xa_init_flags(&ch->eps, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
 	spin_lock_init(&ch->lock);
 	init_waitqueue_head(&ch->wait);
+	INIT_LIST_HEAD(&ch->spare_ops);
 	INIT_LIST_HEAD(&ch->ep_events);
 	INIT_LIST_HEAD(&ch->inbounds);
 	INIT_LIST_HEAD(&ch->locals);

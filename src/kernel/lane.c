@@ -143,7 +143,7 @@ void bulk_op_finish(struct bulk_op *op)
 		.slot		= op->slot,
 		.length		= op->length,
 	};
-	bool starved;
+	bool starved, kept;
 
 	if (op->region)
 		bulk_region_unuse(op->region);
@@ -166,13 +166,15 @@ void bulk_op_finish(struct bulk_op *op)
 	bulk_channel_done(ch, &ev, op->quiet && !op->status);
 	starved = ch->starved;
 	ch->starved = false;
+	kept = bulk_op_keep(ch, op);
 	spin_unlock_bh(&ch->lock);
 
+	if (!kept)
+		kmem_cache_free(bulk_op_cache, op);
 	if (starved)
 		bulk_channel_wake(ch);
 	if (atomic_dec_and_test(&ep->pending))
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
-	kmem_cache_free(bulk_op_cache, op);
 	bulk_ep_put(ep);
 }
 

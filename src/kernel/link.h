@@ -456,6 +456,8 @@ struct bulk_op {
 };
 
 extern struct kmem_cache *bulk_op_cache;
+/* ch->lock held: keep @op, which nobody refers to, for a command to come; or false. */
+bool bulk_op_keep(struct bulk_channel *ch, struct bulk_op *op);
 /*
  * A command for an endpoint that is OPENING: send OPEN if that has not happened yet, with
  * the message @op, which is accepted then; or without (NULL): -EAGAIN. link->mutex held.

@@ -527,10 +527,52 @@ static void submit_starved(struct bulk_ep *ep, bool busy)
 		bulk_link_kick(ep->rchan->link);
 }
 
+/*
+ * Allocation charges the process's memory cgroup, which costs as much as the rest of a
+ * submission. KASAN finds more where each operation is allocated anew.
+ */
+#define SPARE_OPS	(IS_ENABLED(CONFIG_KASAN) ? 0 : 64)
+
+bool bulk_op_keep(struct bulk_channel *ch, struct bulk_op *op)
+{
+	lockdep_assert_held(&ch->lock);
+	if (ch->nr_spare_ops >= SPARE_OPS)
+		return false;
+	ch->nr_spare_ops++;
+	list_add(&op->all, &ch->spare_ops);
+	return true;
+}
+
+void bulk_submit_drop_spares(struct bulk_channel *ch)
+{
+	struct bulk_op *op, *next;
+
+	list_for_each_entry_safe(op, next, &ch->spare_ops, all)
+		kmem_cache_free(bulk_op_cache, op);
+}
+
+static struct bulk_op *op_take_spare(struct bulk_channel *ch)
+{
+	struct bulk_op *op;
+
+	spin_lock_bh(&ch->lock);
+	op = list_first_entry_or_null(&ch->spare_ops, struct bulk_op, all);
+	if (op) {
+		list_del(&op->all);
+		ch->nr_spare_ops--;
+	}
+	spin_unlock_bh(&ch->lock);
+	return op;
+}
+
 static struct bulk_op *op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 {
-	struct bulk_op *op = kmem_cache_zalloc(bulk_op_cache, GFP_KERNEL);
+	struct bulk_op *op = op_take_spare(ep->ch);
 
+	if (op)
+		memset(op, 0, sizeof(*op));
+	else
+		op = kmem_cache_zalloc(bulk_op_cache, GFP_KERNEL);
 	if (!op)
 		return NULL;
 	INIT_LIST_HEAD(&op->fifo);
