@@ -98,25 +98,42 @@ bool IdleGroup::is_alone() const {
 }
 
 void IdleGroup::sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel) {
-  if (members_.size() == 1) {
+  if (members_.size() == 1 && watched_.empty()) {
     static_cast<void>(channel.wait_for(limit, first.wake));
     return;
   }
+  // Of one member alone `channel` is meant: it is not told if other threads may use it.
+  const auto channel_of = [&](const Member& member) {
+    return members_.size() == 1 ? &channel : member.idler.channel;
+  };
   files_.clear();
   bool quiet = true;
-  for (const Member& member : members_) {
-    quiet = member.idler.channel->arm(member.idler.wake);
-    if (!quiet) break;
-    files_.push_back({.fd = member.idler.channel->poll_fd(), .events = POLLIN, .revents = 0});
+  std::size_t armed = 0;
+  for (; quiet && armed < members_.size(); ++armed) {
+    quiet = channel_of(members_[armed])->arm(members_[armed].idler.wake);
+    files_.push_back({.fd = channel_of(members_[armed])->poll_fd(), .events = POLLIN, .revents = 0});
   }
-  const timespec time{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(limit).count()};
-  if (quiet) static_cast<void>(::ppoll(files_.data(), files_.size(), &time, nullptr));
-  for (std::size_t i = 0; i < files_.size(); ++i)
-    members_[i].idler.channel->disarm();
+  if (quiet) {
+    for (const Watched& one : watched_)
+      files_.push_back({.fd = one.fd, .events = POLLIN, .revents = 0});
+    const timespec time{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(limit).count()};
+    static_cast<void>(::ppoll(files_.data(), files_.size(), &time, nullptr));
+  }
+  for (std::size_t i = 0; i < armed; ++i)
+    channel_of(members_[i])->disarm();
+}
+
+void IdleGroup::watch(const void* id, int fd) {
+  watched_.push_back({id, fd});
+}
+
+void IdleGroup::unwatch(const void* id) {
+  std::erase_if(watched_, [id](const Watched& one) { return one.id == id; });
 }
 
 void IdleGroup::forget(const void* id) {
   std::erase_if(members_, [id](const Member& m) { return m.idler.id == id; });
+  unwatch(id);
 }
 
 }  // namespace bulk::uct

@@ -36,6 +36,10 @@ class IdleGroup {
   void found_something();
   // Polling before it sleeps is known to be in vain.
   bool is_impatient() const { return patience_ == std::chrono::microseconds::zero(); }
+  // The thread's interface is armed, its progress not called: UCX waits for its file, which `fd` is, in
+  // another thread. Who sleeps wakes for it, too, to call what UCX has to say then.
+  void watch(const void* id, int fd);
+  void unwatch(const void* id);
   // The interface is closed. Needed if its `channel` was given.
   void forget(const void* id);
 
@@ -46,6 +50,10 @@ class IdleGroup {
     Idler idler;
     bool seen;  // in this round
   };
+  struct Watched {
+    const void* id;
+    int fd;
+  };
 
   bool end_round(const void* next);
   bool may_sleep() const;
@@ -55,6 +63,7 @@ class IdleGroup {
   void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
 
   std::vector<Member> members_;
+  std::vector<Watched> watched_;
   std::vector<pollfd> files_;                          // of sleep(), kept since sleeping is frequent
   Clock::time_point since_;                            // nothing has happened on any of them
   Clock::time_point last_;                             // call

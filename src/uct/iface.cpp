@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "uct/abi/imports.hpp"
 #include "uct/idle.hpp"
@@ -197,6 +198,7 @@ void Iface::fail_all(ucs_status_t why) {
 // ---- progress ----
 
 unsigned Iface::progress() {
+  if (std::exchange(watched_, false)) IdleGroup::of_this_thread().unwatch(&super);
   Events events(*this);
   unsigned count = channel_->progress(events, max_events_);
   if (!ended_.empty()) count += complete_ended();
@@ -323,7 +325,13 @@ unsigned Iface::dispatch_pending() {
 
 ucs_status_t Iface::arm() {
   if (!failed_.empty() || !ended_.empty() || (dispatch_due_ && !waiting_.empty())) return UCS_ERR_BUSY;
-  return channel_->arm(all_ends_awaited_ ? Wake::any : Wake::loud) ? UCS_OK : UCS_ERR_BUSY;
+  if (!channel_->arm(all_ends_awaited_ ? Wake::any : Wake::loud)) return UCS_ERR_BUSY;
+  if (!watched_ && idle_sleep_ && worker->thread_mode == UCS_THREAD_MODE_SINGLE &&
+      std::this_thread::get_id() == opener_) {
+    watched_ = true;
+    IdleGroup::of_this_thread().watch(&super, channel_->poll_fd());
+  }
+  return UCS_OK;
 }
 
 // ---- order ----

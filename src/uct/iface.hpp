@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "channel/channel.hpp"
@@ -135,6 +136,8 @@ class Iface : public abi::BaseIface {
   unsigned yield_after_;
   bool idle_sleep_;
   unsigned idle_polls_ = 0;  // calls of progress in a row that found nothing
+  std::thread::id opener_ = std::this_thread::get_id();
+  bool watched_ = false;  // by the idle group of that thread
   SlotRelease slot_release_;
   std::optional<Channel> channel_;
   OperationPool operations_;

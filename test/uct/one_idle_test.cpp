@@ -2,6 +2,7 @@
 //
 // Threads that poll in vain: they sleep, and miss nothing.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -88,6 +89,35 @@ TEST(IdlePoller, GoesOnWithoutAnInterfaceThatIsClosed) {
   EXPECT_TRUE(goes_to_sleep({second.get(), third.get()}));
   third.reset();
   EXPECT_TRUE(goes_to_sleep({second.get()}));
+}
+
+// As UCX has interfaces without endpoints: their files are waited for in its own thread, which can say so to
+// this one only when progress is called.
+TEST(IdlePoller, WakesForAnInterfaceThatIsArmed) {
+  if (is_stand_in()) return;
+  Node polled(sleeper);
+  Node armed(sleeper);
+  Node sender(sleeper);
+  const Endpoint ep(sender, armed);
+  int fd = -1;
+  ASSERT_EQ(uct_iface_event_fd_get(armed.iface(), &fd), UCS_OK);
+  ASSERT_TRUE(wait_until({&armed}, [&] {
+    return uct_iface_event_arm(armed.iface(), UCT_EVENT_RECV | UCT_EVENT_SEND_COMP) == UCS_OK;
+  }));
+  EXPECT_TRUE(goes_to_sleep({&polled}));
+
+  EXPECT_EQ(repeat({&sender}, [&] { return uct_ep_am_short(ep.get(), 1, 0, nullptr, 0); }), UCS_OK);
+  pollfd file{.fd = fd, .events = POLLIN, .revents = 0};
+  while (poll(&file, 1, -1) != 1) {
+  }
+  polled.progress();
+  const long before = sleeps();
+  for (unsigned i = 0; i < 1000; ++i)
+    polled.progress();
+  EXPECT_LE(sleeps() - before, 10) << "with an event that waits for it";
+
+  EXPECT_TRUE(wait_until({&armed}, [&] { return armed.arrived.size() == 1; }));
+  EXPECT_TRUE(goes_to_sleep({&polled})) << "again";
 }
 
 TEST(IdlePoller, OfSeveralInterfacesMissesNoMessage) {
