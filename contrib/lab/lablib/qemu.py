@@ -211,6 +211,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class EarlyDeath(term.LabError):
+    """A host's kernel has died while it booted, before rdma_bulk was loaded."""
+
+
 def wait_ready(hosts: Sequence[Host], seconds: int) -> None:
     """Wait until every host has said on its console that it is up."""
     deadline = time.monotonic() + seconds
@@ -221,7 +225,8 @@ def wait_ready(hosts: Sequence[Host], seconds: int) -> None:
             if _READY in text:
                 waiting.remove(host)
             elif not host.is_alive():
-                raise term.LabError(f"{host.name} ended while booting\n{_why(host, text)}")
+                error = term.LabError if "rdma_bulk:" in text else EarlyDeath
+                raise error(f"{host.name} ended while booting\n{_why(host, text)}")
         if waiting and time.monotonic() > deadline:
             raise term.LabError("\n".join(f"{host.name} is not up after {seconds} s\n"
                                           f"{_why(host, host.console.read_text(errors='replace'))}" for host in waiting))

@@ -49,9 +49,25 @@ class Session:
     @classmethod
     def boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool = False,
              kmemleak: bool = False) -> Session:
-        """Boot `count` hosts and wait until they take commands."""
+        """Boot `count` hosts and wait until they take commands.
+
+        A kernel that patches its own code while it boots is seen to die of it now and then (int3), under
+        emulation with several processors: then they are booted again."""
+        for lost in range(1, 4):
+            try:
+                return cls._boot(count, machine, rootfs, layer, logs, lasting, kmemleak)
+            except qemu.EarlyDeath as death:
+                if lost == 3 or qemu.accelerator(machine.kernel) == "kvm":
+                    raise
+                for console in logs.glob("host*.console"):
+                    console.rename(f"{console}.lost-{lost}")
+                term.warn(f"{death}\nbooting again")
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def _boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool, kmemleak: bool) -> Session:
         folder = Path(tempfile.mkdtemp(prefix="lab-"))
-        if kmemleak:
+        if kmemleak and "kmemleak=on" not in machine.arguments:
             machine.arguments.append("kmemleak=on")
         hosts: list[Host] = []
         try:
