@@ -53,10 +53,10 @@ constinit ucs_config_field_t iface_config_table[] = {
      offsetof(IfaceConfig, yield_after), UCS_CONFIG_TYPE_UINT},
 
     {"IDLE_SLEEP", "auto",
-     "Whether a process that has polled in vain for 0.05 ms sleeps in further calls of progress,\n"
-     "until something happens: for 0.1 ms at most beside other transports, else for 1 ms, or half\n"
-     "of the time it has waited, up to 5 ms. Leaves the processors to those who do the work, at the\n"
-     "price of a wake-up. auto does it on software RDMA devices, which work on the same processors.",
+     "Whether a process that has polled in vain for a moment (0.05 ms at most) sleeps in further\n"
+     "calls of progress, until something happens: for 0.1 ms at most beside other transports, else\n"
+     "for 1 to 5 ms. Leaves the processors to those who do the work, at the price of a wake-up.\n"
+     "auto does it on software RDMA devices, which work on the same processors.",
      offsetof(IfaceConfig, idle_sleep), UCS_CONFIG_TYPE_ON_OFF_AUTO},
 
     {"BANDWIDTH", "auto",
