@@ -84,7 +84,8 @@ TARGETS = [
     Target("latency 8 B, polling, against rc_verbs", r"latency 8 B, polling", "latency_p50", "bulk", ("rc_verbs",), False, 1.0),
     Target("latency 8 B, by default, against rc_verbs", r"latency 8 B, polling", "latency_p50", "bulk-default", ("rc_verbs",), False, 1.0),
     Target("latency 8 B, sleeping, against ib_send_lat -e", r"latency 8 B, sleeping", "latency_p50", "bulk-sleep", ("verbs-e",), False, 1.3),
-    Target("message rate against rc_verbs", r"8 B messages, .*", "rate", "bulk", ("rc_verbs",), True, 1.5),
+    *(Target(f"message rate against rc_verbs, {how}", r"8 B messages, .*", "rate", who, ("rc_verbs",), True, 1.5)
+      for how, who in (("polling", "bulk"), ("by default", "bulk-default"))),
     Target("later endpoint with first message against rc_verbs", r"set-up", "setup_later", "bulk-default", ("rc_verbs",), False, 1 / 50),
     Target("first endpoint of a process against rc_verbs", r"set-up", "setup_first", "bulk-default", ("rc_verbs",), False, 1 / 5),
     Target("queue pairs per host against rc_verbs", r"(16|32) x .*", "queue_pairs", "bulk-default", ("rc_verbs",), False, 1 / 16),
