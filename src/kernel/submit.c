@@ -528,8 +528,8 @@ static void submit_starved(struct bulk_ep *ep, bool busy)
 }
 
 /*
- * Allocation charges the process's memory cgroup, which costs as much as the rest of a
- * submission. KASAN finds more where each operation is allocated anew.
+ * Allocation charges the process's memory cgroup, which was a third of a submission.
+ * KASAN finds more where each operation is allocated anew.
  */
 #define SPARE_OPS	(IS_ENABLED(CONFIG_KASAN) ? 0 : 64)
 
