@@ -181,21 +181,9 @@ bool Channel::arm(Wake wake) {
 }
 
 bool Channel::wait(int timeout_ms) {
-  if (timeout_ms >= 0) return wait_for(std::chrono::milliseconds(timeout_ms));
-  return sleep_armed(nullptr, Wake::any);
-}
-
-bool Channel::wait_for(std::chrono::microseconds timeout, Wake wake) {
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
-  const timespec limit{.tv_sec = seconds.count(),
-                       .tv_nsec = std::chrono::nanoseconds(timeout - seconds).count()};
-  return sleep_armed(&limit, wake);
-}
-
-bool Channel::sleep_armed(const timespec* limit, Wake wake) {
-  if (!arm(wake)) return true;
+  if (!arm()) return true;
   pollfd file{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-  static_cast<void>(::ppoll(&file, 1, limit, nullptr));
+  static_cast<void>(::poll(&file, 1, timeout_ms));
   ring_.disarm();
   return !ring_.empty();
 }

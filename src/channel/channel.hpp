@@ -23,10 +23,8 @@
 // call except to return receive slots, in batches, and to grow.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <span>
 #include <string>
 #include <vector>
@@ -193,9 +191,6 @@ class Channel {
   // signal.
   bool wait(int timeout_ms);
 
-  // The same for a short while, which is not longer than it says by more than the kernel's timer slack.
-  bool wait_for(std::chrono::microseconds timeout, Wake wake = Wake::any);
-
   // ---- receive slots ----
 
   // Returns a slot that on_message() kept. It goes to the kernel with the next batch. False for a slot that
@@ -226,7 +221,6 @@ class Channel {
   bool map_slots();
   void grow_for_endpoint();
   void receive_low();
-  bool sleep_armed(const timespec* limit, Wake wake);
 
   template <class Handler>
   void dispatch(Handler& handler, const rdma_bulk_event& event);

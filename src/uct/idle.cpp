@@ -3,6 +3,7 @@
 #include "uct/idle.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 
 namespace bulk::uct {
@@ -13,8 +14,8 @@ constexpr std::chrono::microseconds longest_pause{100};  // between two calls of
 
 // In one call of progress. What comes by another transport of the worker is found by the next call. With
 // none, only what the user waits for beside the workers may come late: by half as long as it has been waited
-// for, or by the longest pause if the wait before was ended by an event within that time. (The kernel has to
-// set its clock for a pause that ends before its next tick, which here takes longer than to wake up.)
+// for, or by `longest_alone` if the wait before was ended by an event within that time. (The kernel has to
+// set its clock for a sleep that ends before its next tick, which here takes longer than to wake up.)
 constexpr std::chrono::microseconds beside_others{100};
 constexpr std::chrono::microseconds shortest_alone{1000};
 constexpr std::chrono::microseconds longest_alone{5000};
@@ -46,7 +47,7 @@ void IdleGroup::found_nothing(const Idler& idler, Channel& channel) {
   const bool again = std::exchange(*member, {idler, true}).seen;
   if (!again || !end_round(idler.id) || !may_sleep()) return;
   if (const auto waited = now - since_; waited >= patience_) {
-    sleep(sleeping_time(waited), idler, channel);
+    sleep(sleeping_time(waited), channel);
     slept_ = true;
     last_ = Clock::now();
   }
@@ -97,11 +98,7 @@ bool IdleGroup::is_alone() const {
   });
 }
 
-void IdleGroup::sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel) {
-  if (members_.size() == 1 && watched_.empty()) {
-    static_cast<void>(channel.wait_for(limit, first.wake));
-    return;
-  }
+void IdleGroup::sleep(std::chrono::microseconds limit, Channel& channel) {
   // Of one member alone `channel` is meant: it is not told if other threads may use it.
   const auto channel_of = [&](const Member& member) {
     return members_.size() == 1 ? &channel : member.idler.channel;

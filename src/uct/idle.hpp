@@ -60,7 +60,7 @@ class IdleGroup {
   bool is_alone() const;
   void learn(Clock::duration waited);
   std::chrono::microseconds sleeping_time(Clock::duration waited) const;
-  void sleep(std::chrono::microseconds limit, const Idler& first, Channel& channel);
+  void sleep(std::chrono::microseconds limit, Channel& channel);
 
   std::vector<Member> members_;
   std::vector<Watched> watched_;
