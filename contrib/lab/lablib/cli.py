@@ -35,8 +35,9 @@ commands
 _EPILOG = """\
 Several words after -- are one command and its arguments; one word alone is a shell command.
 
-Needs: root, Debian 12 or 13, the network for Debian's packages. Disk: 4 GB in the cache
-(/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per debug kernel. Memory: 2 GB per host.
+Needs: root, Debian 12 or 13, the network for Debian's packages ($LAB_MIRROR: the mirror to take them from, or
+lines for sources.list). Disk: 4 GB in the cache (/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per
+debug kernel. Memory: 2 GB per host.
 
 Exit status of check, demo and bench: 0 if all passed, else 1. Of the others: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
 lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 130 when interrupted.

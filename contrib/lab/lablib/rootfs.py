@@ -8,6 +8,7 @@ changes: about a minute, 1.3 GB for the tree and 1.4 GB for the image."""
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,11 +18,6 @@ from . import term
 from .paths import CACHE, LAB_DIR
 
 _SUITE = "trixie"
-_SOURCES = """\
-deb http://deb.debian.org/debian trixie main
-deb http://deb.debian.org/debian trixie-updates main
-deb http://deb.debian.org/debian-security trixie-security main
-"""
 
 # Not of use in a lab: documentation, and the initrd (the lab makes a much smaller one).
 _LEAVE_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*",
@@ -77,8 +73,13 @@ def _packages() -> list[str]:
 
 
 def _recipe() -> str:
-    text = repr((_SUITE, _SOURCES, _LEAVE_OUT, _CUSTOMIZE, sorted(_packages())))
+    text = repr((_SUITE, _LEAVE_OUT, _CUSTOMIZE, sorted(_packages())))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _mirrors() -> list[str]:
+    """Where packages come from: what $LAB_MIRROR says, else mmdebstrap's own choice, security updates among it."""
+    return os.environ.get("LAB_MIRROR", "").splitlines()
 
 
 def make_image(folder: Path, image: Path, log: Path, spare_mb: int = 16) -> None:
@@ -115,13 +116,12 @@ def get(logs: Path) -> Rootfs:
         (part / "customize").write_text(
             "#!/bin/sh\n" + _CUSTOMIZE)
         (part / "customize").chmod(0o755)
-        (part / "sources.list").write_text(_SOURCES)
         term.call([
             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(_packages())}",
             "--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEAVE_OUT),
             "--dpkgopt=force-unsafe-io", f"--customize-hook={part}/customize \"$1\"",
-            _SUITE, part / "tree", part / "sources.list",
+            _SUITE, part / "tree", *_mirrors(),
         ], log, "making the root file system")
         term.say("making its disk image")
         make_image(part / "tree", part / "base.img", log)
