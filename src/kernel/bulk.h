@@ -50,7 +50,6 @@
 #define _RDMA_BULK_H_INTERNAL
 
 #include <linux/inet.h>
-#include <linux/io_uring/cmd.h>
 #include <linux/kref.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
@@ -67,6 +66,7 @@
 #include <rdma/rw.h>
 
 #include <rdma/rdma_bulk.h>
+#include "compat.h"
 #include "wire.h"
 
 #undef pr_fmt

@@ -18,7 +18,6 @@
  * never destroy an id themselves, but for refused requests, where rdma_cm does
  * it on their return value.
  */
-#include <linux/unaligned.h>
 #include "link.h"
 #include "trace.h"
 

@@ -473,7 +473,7 @@ static int bulk_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 	if (ch->mm != current->mm)
 		return -EPERM;
 
-	memcpy(&cmd, io_uring_sqe_cmd(ioucmd->sqe), sizeof(cmd));
+	memcpy(&cmd, bulk_uring_cmd_data(ioucmd, struct rdma_bulk_cmd), sizeof(cmd));
 	/* That was the only look at shared memory. */
 	barrier();
 
@@ -481,7 +481,7 @@ static int bulk_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 	if (ret == BULK_SUBMIT_BLOCK)
 		return -EAGAIN;
 	if (ret == -EAGAIN) {
-		io_uring_cmd_done(ioucmd, ret, 0, issue_flags);
+		io_uring_cmd_done(ioucmd, ret, issue_flags);
 		return -EIOCBQUEUED;
 	}
 	return ret;

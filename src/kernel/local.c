@@ -31,7 +31,6 @@
  *
  * Context: process.
  */
-#include <crypto/utils.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/module.h>

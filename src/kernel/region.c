@@ -50,7 +50,6 @@
  * Context: process, except bulk_region_find, _use, _unuse, _put.
  */
 
-#include <crypto/utils.h>
 #include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>

@@ -19,6 +19,7 @@
 #include <trace/misc/rdma.h>
 
 #include "bulk.h"
+#include "compat.h"
 
 #define show_bulk_op(x)						\
 	__print_symbolic(x,					\
