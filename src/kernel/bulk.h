@@ -49,48 +49,18 @@
 #ifndef _RDMA_BULK_H_INTERNAL
 #define _RDMA_BULK_H_INTERNAL
 
-#include <linux/inet.h>
-#include <linux/kref.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mutex.h>
 #include <linux/percpu_counter.h>
 #include <linux/poll.h>
-#include <linux/refcount.h>
-#include <linux/slab.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
-#include <linux/workqueue.h>
 #include <linux/xarray.h>
-#include <rdma/ib_verbs.h>
 #include <rdma/rdma_cm.h>
 #include <rdma/rw.h>
 
-#include <rdma/rdma_bulk.h>
-#include "compat.h"
-#include "wire.h"
-
-#undef pr_fmt
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+#include "verbs/verbs.h"
 
 struct bulk_link;
 struct bulk_domain;
 struct bulk_channel;
-
-union bulk_addr {
-	struct sockaddr sa;
-	struct sockaddr_in in4;
-	struct sockaddr_in6 in6;
-};
-
-/* same family and address, ports not compared */
-bool bulk_addr_equal(const union bulk_addr *a, const union bulk_addr *b);
-/* total order over addresses, for the rule of simultaneous connects */
-int bulk_addr_cmp(const union bulk_addr *a, const union bulk_addr *b);
-
-extern struct workqueue_struct *bulk_wq;	/* may sleep, WQ_MEM_RECLAIM not needed */
-extern u64 bulk_instance;			/* random, not 0 */
-extern unsigned short bulk_port;		/* module parameter: service port */
-extern unsigned int bulk_keepalive;		/* module parameter: seconds */
 
 /* Sums over all channels ever, shown in /sys/class/misc/rdma_bulk/. */
 struct bulk_counters {
@@ -103,109 +73,7 @@ struct bulk_counters {
 #define bulk_count(ch, field, n) \
 	atomic64_add((n), &(ch)->stats.field)
 
-/* ------------------------------------------------------------------ device.c */
-
-/**
- * struct bulk_dev - an RDMA device
- *
- * Made by ib_client add. Remove marks it @dying, tells the channels, destroys
- * the lanes (which fences), then MRs, registration queue pairs and PDs, waits
- * for @verbs to drop to zero and returns; the structure itself lives until the
- * last reference.
- */
-struct bulk_dev {
-	struct kref		ref;
-	struct ib_device	*ibdev;		/* valid while a verbs reference is held */
-	struct list_head	list;
-	struct mutex		mutex;
-	bool			dying;
-	struct list_head	links;		/* bulk_link.dev_list, all states */
-	struct list_head	users;		/* bulk_user.list */
-	struct list_head	channels;	/* bulk_channel.dev_list */
-	u32			max_seg;	/* longest DMA segment */
-	refcount_t		verbs;		/* holders of verbs objects */
-	struct completion	verbs_gone;
-};
-
-int bulk_device_init(void);
-void bulk_device_exit(void);
-struct bulk_dev *bulk_dev_get(struct bulk_dev *dev);
-void bulk_dev_put(struct bulk_dev *dev);
-/* A reference on verbs objects of @dev: false if it is dying. */
-bool bulk_dev_verbs_get(struct bulk_dev *dev);
-void bulk_dev_verbs_put(struct bulk_dev *dev);
-/* by ib_device; a reference, or NULL */
-struct bulk_dev *bulk_dev_find(struct ib_device *ibdev);
-/**
- * bulk_dev_lookup - find "rxe0:1" or "rxe0:1@ADDRESS" in a network namespace
- * @port, @addr: filled in. Returns a reference or an ERR_PTR (-ENODEV).
- */
-struct bulk_dev *bulk_dev_lookup(struct net *net, const char *name, u8 *port,
-				 union bulk_addr *addr);
-/* Call @fn for every live device, with a reference held and no lock. */
-int bulk_dev_for_each(int (*fn)(struct bulk_dev *dev, void *arg), void *arg);
-/* Fill up to @max entries; returns how many there are, or negative errno. */
-int bulk_dev_list(struct net *net, struct rdma_bulk_device *out, int max);
-
-/* -------------------------------------------------------------------- user.c */
-
-/**
- * struct bulk_user - a user id on a device: its PD and registration queue pair
- *
- * The PD holds this user's memory, and the data lanes of this user to all
- * hosts. @reg_qp is an RC queue pair of that PD connected to itself on which
- * memory regions are registered.
- */
-struct bulk_user {
-	refcount_t		refs;
-	struct list_head	list;		/* dev->users, under dev->mutex */
-	struct bulk_dev		*dev;
-	kuid_t			uid;
-	struct ib_pd		*pd;
-	struct mutex		reg_mutex;
-	struct ib_qp		*reg_qp;	/* made with the first registration */
-	struct ib_cq		*reg_cq;
-	u8			port;
-	struct list_head	mrsets;		/* bulk_mrset.user_list, under dev->mutex */
-};
-
-/* Find or make; holds verbs of the device. ERR_PTR on failure. May sleep. */
-struct bulk_user *bulk_user_get(struct bulk_dev *dev, u8 port, kuid_t uid);
-void bulk_user_put(struct bulk_user *user);	/* may sleep */
-/**
- * bulk_user_reg_mr - map and register, waiting for the completion
- * @mr is from ib_alloc_mr(user->pd), already mapped by ib_map_mr_sg with iova
- * set. Returns 0 or negative errno; recreates the queue pair after an error.
- */
-int bulk_user_reg_mr(struct bulk_user *user, struct ib_mr *mr, int access);
-
 /* ------------------------------------------------------------------ region.c */
-
-/* The keys are copies: they may be read while the device goes. */
-struct bulk_mr {
-	u32			lkey;
-	u32			rkey;
-	struct ib_mr		*mr;
-	struct sg_table		sgt;		/* its part of the region */
-};
-
-/**
- * struct bulk_mrset - a region's memory regions on one device
- * MR i covers [base + i * span, base + (i + 1) * span), cut at the region's
- * ends; iova == user address.
- */
-struct bulk_mrset {
-	struct list_head	list;		/* region->mrsets */
-	struct list_head	user_list;
-	struct bulk_region	*region;
-	struct bulk_dev		*dev;		/* NULL once the device is gone */
-	u8			port;
-	struct bulk_user	*user;
-	u64			base;		/* region address rounded down to 4096 */
-	u64			span;
-	u32			count;
-	struct bulk_mr		mr[];
-};
 
 #define BULK_MAX_REGIONS	65536	/* of a domain */
 
@@ -220,23 +88,18 @@ enum bulk_region_state {
  * @refs: holders of the structure. @users: 1 for being registered, and one for
  * each posted operation that uses it as local memory; MRs and pins go when
  * it drops to zero and no host can reach it any more.
- * @writable: pinned for writing: may be the target of a GET. (A region with
- * access 0 is not pinned; its pages are when it is used, as LOCAL_USER's are.)
+ * @mem: if writable, may be the target of a GET. (A region with access 0 is not
+ * pinned; its pages are when it is used, as LOCAL_USER's are.)
  */
 struct bulk_region {
 	refcount_t		refs;
 	enum bulk_region_state	state;
 	struct bulk_domain	*domain;	/* a reference, until dead */
 	u32			handle;		/* in domain->regions, not 0 */
-	u32			access;
-	bool			writable;
-	u64			addr;
-	u64			length;
+	struct bulk_memory	mem;
 	struct bulk_key		key;
 	kuid_t			uid;
 	struct mm_struct	*mm;		/* mmgrab'ed, for pinned_vm */
-	struct page		**pages;
-	unsigned long		npages;
 	struct mutex		mutex;		/* mrsets */
 	struct list_head	mrsets;
 	struct list_head	grantees;	/* hosts that resolved the key */
@@ -294,11 +157,6 @@ void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation);
  * as its key cache does. uid INVALID_UID: the link is over, ends all grants.
  */
 void bulk_region_link_gone(struct bulk_link *link, kuid_t uid);
-/*
- * The device is going; its lanes are destroyed already. Deregister all MRs on
- * it now (pages stay pinned by their regions until those are deregistered).
- */
-void bulk_region_dev_gone(struct bulk_dev *dev);
 
 /**
  * bulk_pin_charge - charge @npages to an address space's pinned_vm
@@ -362,18 +220,6 @@ void bulk_domain_kill(struct bulk_domain *domain);
 #define BULK_MAX_EVENTS		65536
 #define BULK_MAX_COMMANDS	448	/* with BULK_MAX_RX: fits the default ring */
 #define BULK_MAX_ENDPOINTS	65536
-
-/**
- * struct bulk_shm - zeroed order-0 pages, contiguous for kernel and process
- */
-struct bulk_shm {
-	struct page		**pages;
-	unsigned int		npages;
-	void			*vaddr;		/* vmap, may be NULL if npages is 0 */
-	dma_addr_t		*dma;		/* per page, if DMA-mapped */
-	u64			offset;		/* mmap offset */
-	bool			writable;
-};
 
 struct bulk_chunk {
 	struct bulk_shm		shm;
@@ -471,12 +317,11 @@ void bulk_channel_put(struct bulk_channel *ch);	/* any context */
 void bulk_channel_wake(struct bulk_channel *ch);
 /* Owner died or file closed: once, asynchronous. */
 void bulk_channel_kill(struct bulk_channel *ch);
-/* RDMA device is going: event, endpoints down, DMA mappings of slots undone. */
-void bulk_channel_dev_gone(struct bulk_channel *ch);
 /* By token, a reference, or NULL. Any context. */
 struct bulk_channel *bulk_channel_find(u64 token);
 /* Sums over all channels ever. */
 void bulk_channel_total(struct bulk_counters *total);
+void bulk_channel_init(void);
 /* Wait until every channel is freed (module exit). */
 void bulk_channel_exit(void);
 
@@ -520,18 +365,6 @@ int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
  * dead, -ENOBUFS if nothing is promised, -EMSGSIZE if @len is too much.
  */
 int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len);
-
-/* ---------------------------------------------------------- shared page areas */
-
-int bulk_shm_alloc(struct bulk_shm *shm, size_t bytes, u64 offset, bool writable);
-int bulk_shm_map_dma(struct bulk_shm *shm, struct ib_device *ibdev,
-		     enum dma_data_direction dir);
-void bulk_shm_unmap_dma(struct bulk_shm *shm, struct ib_device *ibdev,
-			enum dma_data_direction dir);
-void bulk_shm_free(struct bulk_shm *shm);	/* process context */
-/* SGEs of bytes [off, off + len) of DMA-mapped pages; number or -EMSGSIZE */
-int bulk_shm_sges(const struct bulk_shm *shm, u32 off, u32 len, u32 lkey,
-		  struct ib_sge *sge, int max);
 
 /* -------------------------------------------------------------------- smbd.c */
 
@@ -718,8 +551,7 @@ void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation);
 void bulk_link_fence(struct bulk_link *link, kuid_t uid);
 /* Tell the other host about @region's key, unasked. Process context. */
 void bulk_link_announce(struct bulk_link *link, struct bulk_region *region);
-/* Device is going: tear down all its links and wait. */
-void bulk_link_dev_gone(struct bulk_dev *dev);
+void bulk_link_init(void);
 ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
 
 /* ---------------------------------------------------------------- endpoint.c */

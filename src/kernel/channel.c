@@ -29,7 +29,7 @@
 
 #include "bulk.h"
 #include "channel.h"
-#include "trace.h"
+#include "base/trace.h"
 
 /* Room in the ring beside commands and receive slots, for events of endpoints. */
 #define BULK_EVENT_SLACK	64
@@ -49,6 +49,11 @@ static LIST_HEAD(bulk_channels);
 static DEFINE_SPINLOCK(bulk_channels_lock);
 static struct bulk_counters bulk_gone;		/* of channels that are freed */
 static DECLARE_WAIT_QUEUE_HEAD(bulk_channels_wait);
+
+static void channel_trace(const struct bulk_channel *ch, const char *step)
+{
+	trace_bulk_channel(ch, ch->rx_slots, ch->tx_slots, ch->commands, step);
+}
 
 /* ---- token ---- */
 
@@ -279,7 +284,7 @@ int bulk_channel_grow(struct bulk_channel *ch, struct rdma_bulk_grow *grow)
 	bulk_channel_flush(ch);
 	spin_unlock_bh(&ch->lock);
 	bulk_local_wake(ch);
-	trace_bulk_channel(ch, "grow");
+	channel_trace(ch, "grow");
 unlock:
 	mutex_unlock(&ch->mutex);
 	return err;
@@ -427,7 +432,7 @@ static void bulk_channel_free_work(struct work_struct *work)
 	struct bulk_channel *ch = container_of(work, struct bulk_channel, free_work);
 	unsigned int i;
 
-	trace_bulk_channel(ch, "free");
+	channel_trace(ch, "free");
 	WARN_ON_ONCE(ch->commands);
 	bulk_submit_drop_spares(ch);
 	if (ch->dev) {
@@ -539,21 +544,16 @@ void bulk_channel_kill(struct bulk_channel *ch)
 	if (!first)
 		return;
 
-	trace_bulk_channel(ch, "kill");
+	channel_trace(ch, "kill");
 	bulk_token_drop(ch);
 	wake_up_all(&ch->wait);
 	queue_work(bulk_wq, &ch->kill_work);
 }
 
-/**
- * bulk_channel_dev_gone - the RDMA device is going
- * @ch: channel; none of its lanes exists any more
- *
- * Tells the process, and undoes DMA mappings. The file stays good for being closed.
- */
-void bulk_channel_dev_gone(struct bulk_channel *ch)
+/* Tell the process, and undo DMA mappings. The file stays good for being closed. */
+static void bulk_channel_dev_gone(struct bulk_channel *ch)
 {
-	trace_bulk_channel(ch, "removed");
+	channel_trace(ch, "removed");
 	bulk_channel_unmap(ch);
 
 	spin_lock_bh(&ch->lock);
@@ -564,6 +564,38 @@ void bulk_channel_dev_gone(struct bulk_channel *ch)
 	}
 	spin_unlock_bh(&ch->lock);
 	bulk_local_target_gone(ch, -ENODEV);
+}
+
+/* A device is going, and its lanes are gone: take the DMA mappings from its channels. */
+static void bulk_channels_removing(struct bulk_dev *dev)
+{
+	struct bulk_channel *ch;
+
+	mutex_lock(&dev->mutex);
+	while ((ch = list_first_entry_or_null(&dev->channels, struct bulk_channel,
+					      dev_list))) {
+		list_del_init(&ch->dev_list);
+		/* One that is being freed undoes them by itself. */
+		if (!refcount_inc_not_zero(&ch->refs))
+			continue;
+		mutex_unlock(&dev->mutex);
+		bulk_channel_dev_gone(ch);
+		bulk_channel_put(ch);
+		mutex_lock(&dev->mutex);
+	}
+	mutex_unlock(&dev->mutex);
+}
+
+static struct bulk_dev_client bulk_channel_dev_client = {
+	.removing	= bulk_channels_removing,
+};
+
+/**
+ * bulk_channel_init - at module load
+ */
+void bulk_channel_init(void)
+{
+	bulk_dev_client_add(&bulk_channel_dev_client);
 }
 
 static bool bulk_channels_none(void)
@@ -752,7 +784,7 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	err = bulk_channel_own(ch);
 	if (err)
 		goto unlisten;
-	trace_bulk_channel(ch, "bind");
+	channel_trace(ch, "bind");
 
 	bind->rx_slots = rx;
 	bind->tx_slots = tx;

@@ -19,7 +19,7 @@
  * it on their return value.
  */
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define CM_TIMEOUT_MS	5000
 #define CM_PORT_LOW	512	/* the upper half of the reserved ports */
@@ -35,34 +35,6 @@ struct bulk_listener {
 static DEFINE_MUTEX(listeners_mutex);
 static LIST_HEAD(listeners);
 static atomic_t next_port = ATOMIC_INIT(0);
-
-static u16 addr_port(const union bulk_addr *a)
-{
-	return ntohs(a->sa.sa_family == AF_INET6 ? a->in6.sin6_port : a->in4.sin_port);
-}
-
-static void addr_set_port(union bulk_addr *a, u16 port)
-{
-	if (a->sa.sa_family == AF_INET6)
-		a->in6.sin6_port = htons(port);
-	else
-		a->in4.sin_port = htons(port);
-}
-
-bool bulk_addr_equal(const union bulk_addr *a, const union bulk_addr *b)
-{
-	return bulk_addr_cmp(a, b) == 0;
-}
-
-int bulk_addr_cmp(const union bulk_addr *a, const union bulk_addr *b)
-{
-	if (a->sa.sa_family != b->sa.sa_family)
-		return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
-	if (a->sa.sa_family == AF_INET6)
-		return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr,
-			      sizeof(a->in6.sin6_addr));
-	return memcmp(&a->in4.sin_addr, &b->in4.sin_addr, sizeof(a->in4.sin_addr));
-}
 
 void bulk_conn_prepare(struct bulk_conn *conn, struct bulk_link *link,
 		       struct bulk_lane *lane)
@@ -153,13 +125,15 @@ static int cm_connect_request(struct bulk_listener *listener, struct rdma_cm_id 
 	struct bulk_conn *conn;
 	struct bulk_dev *dev;
 	u32 reason = BULK_REJECT_NOMEM;
+	u16 port;
 	int err;
 
 	memcpy(&local, &id->route.addr.src_addr, sizeof(local));
 	memcpy(&remote, &id->route.addr.dst_addr, sizeof(remote));
 	cm_request_data(event, &req);
 	conn = ERR_PTR(-EACCES);
-	if (addr_port(&remote) < 1 || addr_port(&remote) > CM_PORT_HIGH) {
+	port = ntohs(bulk_addr_port(&remote));
+	if (port < 1 || port > CM_PORT_HIGH) {
 		reason = BULK_REJECT_PORT;
 		pr_warn_ratelimited("connection from %pISpc refused: not from a reserved port\n",
 				    &remote);
@@ -296,7 +270,7 @@ static int cm_bind_reserved(struct rdma_cm_id *id, const union bulk_addr *local)
 	int err = -EADDRINUSE;
 
 	for (i = 0; i < n && err == -EADDRINUSE; i++) {
-		addr_set_port(&addr, CM_PORT_LOW + (first + i) % n);
+		bulk_addr_set_port(&addr, htons(CM_PORT_LOW + (first + i) % n));
 		err = rdma_bind_addr(id, &addr.sa);
 	}
 	return err;
@@ -339,7 +313,7 @@ static struct rdma_cm_id *cm_listen_id(struct bulk_listener *listener, int famil
 	id = rdma_create_id(listener->net, cm_handler, listener, RDMA_PS_TCP, IB_QPT_RC);
 	if (IS_ERR(id))
 		return id;
-	addr_set_port(&any, bulk_port);
+	bulk_addr_set_port(&any, htons(bulk_port));
 	err = family == AF_INET6 ? rdma_set_afonly(id, 1) : 0;
 	if (!err)
 		err = rdma_bind_addr(id, &any.sa);

@@ -34,7 +34,7 @@
  * DOWN when its last command has ended.
  */
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
 #define WINDOW_MAX	128	/* of one inbound */

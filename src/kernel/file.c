@@ -24,7 +24,7 @@
 
 #include "bulk.h"
 #include "file.h"
-#include "trace.h"
+#include "base/trace.h"
 
 struct bulk_file {
 	struct mutex		mutex;		/* becoming something */

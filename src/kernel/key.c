@@ -21,7 +21,7 @@
  */
 #include <linux/hash.h>
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 /* ------------------------------------------------------------------- the cache */
 
@@ -567,10 +567,10 @@ static int resolved_send(struct bulk_link *link, struct bulk_region *region,
 		m->req = cpu_to_le32(req);
 		m->uid = cpu_to_le32(from_kuid(&init_user_ns, region->uid));
 		m->key = region->key;
-		m->addr = cpu_to_le64(region->addr);
-		m->region_length = cpu_to_le64(region->length);
+		m->addr = cpu_to_le64(region->mem.addr);
+		m->region_length = cpu_to_le64(region->mem.length);
 		m->span = cpu_to_le64(set->span);
-		m->access = cpu_to_le32(region->access);
+		m->access = cpu_to_le32(region->mem.access);
 		m->total = cpu_to_le32(set->count);
 		m->first = cpu_to_le32(first);
 		m->count = cpu_to_le32(count);
@@ -587,7 +587,7 @@ static int resolve_one(struct bulk_link *link, struct bulk_region *region, u32 r
 	int err;
 
 	/* its MRs stay while it is in use */
-	err = bulk_region_use(region, region->addr, region->length);
+	err = bulk_region_use(region, region->mem.addr, region->mem.length);
 	if (err)
 		return err;
 	set = bulk_region_mrset(region, link->dev, link->port);

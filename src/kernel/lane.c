@@ -29,7 +29,7 @@
  * anew, for BULK_PATIENCE.
  */
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define LANE_INFLIGHT	(1u << 20)	/* bytes under way in each direction */
 #define LANE_ALONE	(HZ / 10)	/* without a message: twice as many */
@@ -675,7 +675,7 @@ static enum post_result post_rdma(struct bulk_lane *lane, struct bulk_ep *ep,
 	wr->priv = op;
 	wr->done = lane_op_done;
 	rdma_posted(lane, op, wr, len);
-	trace_bulk_post_rdma(smbd, rdma.wr.opcode, len);
+	trace_bulk_post_rdma(smbd, rdma.wr.opcode, len, smbd->sq_free);
 	gather_post(lane);	/* what comes first is posted first */
 	bulk_smbd_post(smbd, wr, &rdma.wr);
 	return POST_OK;
@@ -705,7 +705,7 @@ static enum post_result post_piece(struct bulk_lane *lane, struct bulk_ep *ep,
 	wr->done = lane_piece_done;
 	rdma_posted(lane, op, wr, piece->bytes);
 	chain = rdma_rw_ctx_wrs(&piece->rw, smbd->qp, smbd->cm_id->port_num, &wr->cqe, NULL);
-	trace_bulk_post_rdma(smbd, chain->opcode, piece->bytes);
+	trace_bulk_post_rdma(smbd, chain->opcode, piece->bytes, smbd->sq_free);
 	gather_post(lane);	/* what comes first is posted first */
 	bulk_smbd_post(smbd, wr, chain);
 	return POST_OK;

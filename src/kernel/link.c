@@ -30,7 +30,7 @@
  */
 #include <linux/sysfs.h>
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define LINK_WATCH	(5 * HZ)
 
@@ -870,11 +870,6 @@ static struct bulk_link *link_create(struct net *net, struct bulk_dev *dev, u8 p
 	return link;
 }
 
-static __be16 link_addr_port(const union bulk_addr *a)
-{
-	return a->sa.sa_family == AF_INET6 ? a->in6.sin6_port : a->in4.sin_port;
-}
-
 /*
  * dev->mutex held. One that was accepted has the port its peer came from; should it
  * have to connect itself, it needs the one that the peer listens at.
@@ -903,7 +898,7 @@ static struct bulk_link *link_find(struct bulk_dev *dev, struct net *net,
 		    READ_ONCE(link->state) != BULK_LINK_FAILED &&
 		    (READ_ONCE(link->state) == BULK_LINK_READY ||
 		     !READ_ONCE(link->active) ||
-		     link_addr_port(&link->remote) == port) &&
+		     bulk_addr_port(&link->remote) == port) &&
 		    bulk_addr_equal(&link->local, local) &&
 		    bulk_addr_equal(&link->remote, remote))
 			return link;
@@ -923,7 +918,7 @@ struct bulk_link *bulk_link_open(struct bulk_channel *ch, const union bulk_addr 
 	struct bulk_link *link;
 
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, ch->net, &ch->addr, remote, false, link_addr_port(remote));
+	link = link_find(dev, ch->net, &ch->addr, remote, false, bulk_addr_port(remote));
 	if (link) {
 		bulk_link_get_ref(link);
 		link_note_port(link, remote);
@@ -1071,16 +1066,26 @@ static void link_fail_all(struct bulk_dev *dev, struct net *net, int err)
 	mutex_unlock(&dev->mutex);
 }
 
-/**
- * bulk_link_dev_gone - tear down all links of a device that is going
- * @dev: marked dying, so that no link is made any more
- *
- * Depends on no peer: queue pairs go to error and are drained.
+/*
+ * A device is going, no link is made on it any more: tear down those there are. Depends
+ * on no peer: queue pairs go to error and are drained.
  */
-void bulk_link_dev_gone(struct bulk_dev *dev)
+static void links_removing(struct bulk_dev *dev)
 {
 	link_fail_all(dev, NULL, -ENODEV);
 	wait_event(links_gone, list_empty_careful(&dev->links));
+}
+
+static struct bulk_dev_client link_dev_client = {
+	.removing	= links_removing,
+};
+
+/**
+ * bulk_link_init - at module load
+ */
+void bulk_link_init(void)
+{
+	bulk_dev_client_add(&link_dev_client);
 }
 
 static int link_net_gone_one(struct bulk_dev *dev, void *net)

@@ -330,9 +330,9 @@ static struct bulk_region *local_region(const struct bulk_op *op, const struct b
 	bulk_region_put(region);	/* the use has one, too */
 	if (err)
 		return ERR_PTR(err == -ENOENT ? -EKEYREJECTED : err);
-	if (!(region->access & access))
+	if (!(region->mem.access & access))
 		err = -EACCES;
-	else if (!READ_ONCE(region->pages))	/* a driver has not let go of them */
+	else if (!READ_ONCE(region->mem.pages))	/* a driver has not let go of them */
 		err = -EIO;
 	if (err) {
 		bulk_region_unuse(region);
@@ -435,8 +435,8 @@ static int local_piece(const struct bulk_op *op, const struct bulk_key *key, u64
 		mem.off = op->addr + done;
 		break;
 	case RDMA_BULK_LOCAL_REGION:
-		mem.pages = READ_ONCE(op->region->pages);
-		mem.off = op->addr + done - (op->region->addr & PAGE_MASK);
+		mem.pages = READ_ONCE(op->region->mem.pages);
+		mem.off = op->addr + done - (op->region->mem.addr & PAGE_MASK);
 		if (!mem.pages)
 			return -EIO;
 		break;
@@ -450,7 +450,7 @@ static int local_piece(const struct bulk_op *op, const struct bulk_key *key, u64
 	region = local_region(op, key, done, len);
 	err = PTR_ERR_OR_ZERO(region);
 	if (!err) {
-		local_copy(region->pages, op->remote + done - (region->addr & PAGE_MASK),
+		local_copy(region->mem.pages, op->remote + done - (region->mem.addr & PAGE_MASK),
 			   &mem, len, get);
 		bulk_region_unuse(region);
 	}

@@ -125,6 +125,9 @@ static int __init bulk_init(void)
 	err = bulk_submit_init();
 	if (err)
 		goto destroy_wq;
+	/* the order in which they let go of a device */
+	bulk_link_init();
+	bulk_channel_init();
 	err = bulk_region_init();
 	if (err)
 		goto exit_submit;

@@ -43,7 +43,7 @@
  * the list while the region lives, so that whoever uses the region may walk
  * it without a lock.
  *
- * Device removal (bulk_region_dev_gone) deregisters the MRs but leaves the set
+ * Device removal (bulk_regions_removing) deregisters the MRs but leaves the set
  * as an empty shell: a submitter may be reading its keys. They are harmless,
  * as nothing is posted on that device any more.
  *
@@ -58,10 +58,9 @@
 #include <linux/sched/signal.h>
 
 #include "bulk.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define BULK_PIN_BATCH		1024		/* pages */
-#define BULK_MR_PAGES		512		/* at most in one MR */
 #define BULK_REVOKE_TIMEOUT	(2 * HZ)
 #define BULK_INVALIDATE_TIMEOUT	(HZ / 10)
 #define BULK_ACCESS_ALL		(RDMA_BULK_ACCESS_REMOTE_READ | \
@@ -100,6 +99,12 @@ static DECLARE_WAIT_QUEUE_HEAD(bulk_regions_gone);
 static_assert(sizeof(struct bulk_key) == RDMA_BULK_KEY_BYTES);
 
 static void bulk_region_work(struct work_struct *work);
+
+static void region_trace(const struct bulk_region *region, const char *step, int err)
+{
+	trace_bulk_region(&region->key, region->handle, region->mem.access, region->mem.addr,
+			  region->mem.length, step, err);
+}
 
 /* ------------------------------------------------------------------- charges */
 
@@ -143,50 +148,50 @@ static void bulk_region_unpin(struct bulk_region *region, unsigned long pinned)
 
 	for (i = 0; i < pinned; i += n) {
 		n = min(pinned - i, BULK_PIN_BATCH);
-		unpin_user_pages_dirty_lock(region->pages + i, n, region->writable);
+		unpin_user_pages_dirty_lock(region->mem.pages + i, n, region->mem.writable);
 		cond_resched();
 	}
-	kvfree(region->pages);
-	region->pages = NULL;
-	bulk_pin_uncharge(region->mm, region->npages);
+	kvfree(region->mem.pages);
+	region->mem.pages = NULL;
+	bulk_pin_uncharge(region->mm, region->mem.npages);
 	mmdrop(region->mm);
 }
 
 static int bulk_region_pin(struct bulk_region *region)
 {
-	unsigned long start = region->addr & PAGE_MASK;
-	unsigned long last = region->addr + region->length - 1;
+	unsigned long start = region->mem.addr & PAGE_MASK;
+	unsigned long last = region->mem.addr + region->mem.length - 1;
 	unsigned int flags = FOLL_LONGTERM;
 	unsigned long done = 0;
 	int n, err;
 
-	if (region->writable)
+	if (region->mem.writable)
 		flags |= FOLL_WRITE;
-	region->npages = (last >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1;
-	if (region->npages > INT_MAX / sizeof(*region->pages))
+	region->mem.npages = (last >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1;
+	if (region->mem.npages > INT_MAX / sizeof(*region->mem.pages))
 		return -ENOMEM;
 
 	/* Charged first, so that the limit also bounds the list of pages. */
-	err = bulk_pin_charge(current->mm, region->npages);
+	err = bulk_pin_charge(current->mm, region->mem.npages);
 	if (err)
 		return err;
 	region->mm = current->mm;
 	mmgrab(region->mm);
 
-	region->pages = kvmalloc_array(region->npages, sizeof(*region->pages),
+	region->mem.pages = kvmalloc_array(region->mem.npages, sizeof(*region->mem.pages),
 				       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!region->pages) {
+	if (!region->mem.pages) {
 		err = -ENOMEM;
 		goto unpin;
 	}
-	while (done < region->npages) {
+	while (done < region->mem.npages) {
 		if (fatal_signal_pending(current)) {
 			err = -EINTR;
 			goto unpin;
 		}
-		n = min(region->npages - done, BULK_PIN_BATCH);
+		n = min(region->mem.npages - done, BULK_PIN_BATCH);
 		n = pin_user_pages_fast(start + (done << PAGE_SHIFT), n, flags,
-					region->pages + done);
+					region->mem.pages + done);
 		if (n <= 0) {
 			err = n ? n : -EFAULT;
 			goto unpin;
@@ -199,195 +204,6 @@ static int bulk_region_pin(struct bulk_region *region)
 unpin:
 	bulk_region_unpin(region, done);
 	return err;
-}
-
-/* ------------------------------------------------------------------- MR sets */
-
-static enum dma_data_direction bulk_region_dir(const struct bulk_region *region)
-{
-	return region->writable ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
-}
-
-/* Register bytes [start, end) of a region as one MR. */
-static int bulk_mr_create(struct bulk_region *region, struct bulk_user *user,
-			  struct bulk_mr *bmr, u64 start, u64 end)
-{
-	struct ib_device *ibdev = user->dev->ibdev;
-	unsigned int npages = ((end - 1) >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1;
-	struct page **pages = region->pages +
-			      ((start >> PAGE_SHIFT) - (region->addr >> PAGE_SHIFT));
-	int access = 0;
-	struct ib_mr *mr;
-	int n, err;
-
-	err = sg_alloc_table_from_pages_segment(&bmr->sgt, pages, npages,
-						offset_in_page(start), end - start,
-						ib_dma_max_seg_size(ibdev),
-						GFP_KERNEL_ACCOUNT);
-	if (err)
-		return err;
-	err = ib_dma_map_sgtable_attrs(ibdev, &bmr->sgt, bulk_region_dir(region), 0);
-	if (err)
-		goto free_sgt;
-
-	mr = ib_alloc_mr(user->pd, IB_MR_TYPE_MEM_REG, npages);
-	if (IS_ERR(mr)) {
-		err = PTR_ERR(mr);
-		goto unmap;
-	}
-	n = ib_map_mr_sg(mr, bmr->sgt.sgl, bmr->sgt.nents, NULL, PAGE_SIZE);
-	if (n < 0) {
-		err = n;
-		goto dereg;
-	}
-	if (n != bmr->sgt.nents || mr->length != end - start) {
-		err = -EIO;
-		goto dereg;
-	}
-
-	/* The user's address, congruent to the DMA address in its page. */
-	mr->iova = start;
-	if (region->writable)
-		access |= IB_ACCESS_LOCAL_WRITE;
-	if (region->access & RDMA_BULK_ACCESS_REMOTE_READ)
-		access |= IB_ACCESS_REMOTE_READ;
-	if (region->access & RDMA_BULK_ACCESS_REMOTE_WRITE)
-		access |= IB_ACCESS_REMOTE_WRITE;
-	err = bulk_user_reg_mr(user, mr, access);
-	if (err)
-		goto dereg;
-
-	bmr->mr = mr;
-	bmr->lkey = mr->lkey;
-	bmr->rkey = mr->rkey;
-	return 0;
-
-dereg:
-	/* Nobody has been told its keys; if it stays, so does its mapping. */
-	if (ib_dereg_mr(mr)) {
-		bmr->mr = mr;
-		return err;
-	}
-unmap:
-	ib_dma_unmap_sgtable_attrs(ibdev, &bmr->sgt, bulk_region_dir(region), 0);
-free_sgt:
-	sg_free_table(&bmr->sgt);
-	return err;
-}
-
-/*
- * Deregister what there is. If a driver refuses, its adapter may still reach
- * the pages: they are given up rather than given back.
- */
-static void bulk_mrset_dereg(struct bulk_mrset *set)
-{
-	struct bulk_region *region = set->region;
-	struct ib_device *ibdev = set->user->dev->ibdev;
-	int err;
-	u32 i;
-
-	for (i = 0; i < set->count; i++) {
-		struct bulk_mr *bmr = &set->mr[i];
-
-		if (!bmr->mr)
-			continue;
-		err = ib_dereg_mr(bmr->mr);
-		bmr->mr = NULL;
-		if (err) {
-			pr_err_ratelimited("%s: cannot deregister memory: %d; %lu pages stay pinned\n",
-					   dev_name(&ibdev->dev), err, region->npages);
-			region->pages = NULL;
-			continue;
-		}
-		ib_dma_unmap_sgtable_attrs(ibdev, &bmr->sgt, bulk_region_dir(region), 0);
-		sg_free_table(&bmr->sgt);
-		cond_resched();
-	}
-}
-
-/* region->mutex held. The set stays on the region's list, as a shell. */
-static void bulk_mrset_retire(struct bulk_mrset *set)
-{
-	struct bulk_user *user = set->user;
-
-	WRITE_ONCE(set->dev, NULL);
-	bulk_mrset_dereg(set);
-	set->user = NULL;
-
-	mutex_lock(&user->dev->mutex);
-	list_del(&set->user_list);
-	mutex_unlock(&user->dev->mutex);
-	bulk_user_put(user);
-}
-
-static struct bulk_mrset *bulk_mrset_create(struct bulk_region *region,
-					    struct bulk_dev *dev, u8 port)
-{
-	u64 end = region->addr + region->length;
-	u64 base = round_down(region->addr, SZ_4K);
-	struct bulk_mrset *set;
-	struct bulk_user *user;
-	u64 span, count, start;
-	u32 max, i;
-	int err;
-
-	user = bulk_user_get(dev, port, region->uid);
-	if (IS_ERR(user))
-		return ERR_CAST(user);
-
-	/* An MR that starts inside a larger page touches one page more. */
-	max = min_t(u32, dev->ibdev->attrs.max_fast_reg_page_list_len, BULK_MR_PAGES);
-	if (max && !IS_ALIGNED(SZ_4K, PAGE_SIZE))
-		max--;
-	if (!max || !(dev->ibdev->attrs.device_cap_flags & IB_DEVICE_MEM_MGT_EXTENSIONS)) {
-		err = -EOPNOTSUPP;
-		goto put_user;
-	}
-	span = (u64)max << PAGE_SHIFT;
-	count = DIV_ROUND_UP_ULL(end - base, span);
-	if (count > BULK_RKEYS_TOTAL) {
-		err = -EFBIG;
-		goto put_user;
-	}
-
-	set = kvzalloc(struct_size(set, mr, count), GFP_KERNEL_ACCOUNT);
-	if (!set) {
-		err = -ENOMEM;
-		goto put_user;
-	}
-	set->region = region;
-	set->dev = dev;
-	set->port = port;
-	set->user = user;
-	set->base = base;
-	set->span = span;
-	set->count = count;
-
-	for (i = 0, start = base; i < count; i++, start += span) {
-		err = -EINTR;
-		if (fatal_signal_pending(current))
-			goto dereg;
-		err = bulk_mr_create(region, user, &set->mr[i], max(start, region->addr),
-				     min(start + span, end));
-		if (err)
-			goto dereg;
-	}
-
-	mutex_lock(&dev->mutex);
-	err = dev->dying ? -ENODEV : 0;
-	if (!err)
-		list_add(&set->user_list, &user->mrsets);
-	mutex_unlock(&dev->mutex);
-	if (err)
-		goto dereg;
-	return set;
-
-dereg:
-	bulk_mrset_dereg(set);
-	kvfree(set);
-put_user:
-	bulk_user_put(user);
-	return ERR_PTR(err);
 }
 
 static struct bulk_mrset *bulk_mrset_find(struct bulk_region *region,
@@ -421,7 +237,7 @@ struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
 {
 	struct bulk_mrset *set;
 
-	if (!region->access)
+	if (!region->mem.access)
 		return ERR_PTR(-EINVAL);
 	set = bulk_mrset_find(region, dev, port);
 	if (set)
@@ -431,25 +247,21 @@ struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
 	set = bulk_mrset_find(region, dev, port);
 	if (!set) {
 		/* no pages: a driver has failed to let go of them */
-		set = region->pages ? bulk_mrset_create(region, dev, port) :
+		set = region->mem.pages ? bulk_mrset_create(&region->mem, dev, port, region->uid) :
 				      ERR_PTR(-EIO);
 		if (!IS_ERR(set))
 			list_add_tail_rcu(&set->list, &region->mrsets);
-		trace_bulk_region(region, "map", PTR_ERR_OR_ZERO(set));
+		region_trace(region, "map", PTR_ERR_OR_ZERO(set));
 	}
 	mutex_unlock(&region->mutex);
 	return set;
 }
 
-/**
- * bulk_region_dev_gone - a device is going
- * @dev: dying; its lanes are destroyed
- *
- * Deregisters all MRs on it. Pages stay pinned by their regions.
- *
- * Context: process; takes dev->mutex and region->mutex.
+/*
+ * A device is going, and its lanes are destroyed: deregister all MRs on it. Pages stay
+ * pinned by their regions.
  */
-void bulk_region_dev_gone(struct bulk_dev *dev)
+static void bulk_regions_removing(struct bulk_dev *dev)
 {
 	struct bulk_region *region;
 	struct bulk_mrset *set;
@@ -463,7 +275,7 @@ void bulk_region_dev_gone(struct bulk_dev *dev)
 						       user_list);
 			if (set) {
 				/* A listed set's region is not dead. */
-				region = set->region;
+				region = container_of(set->mem, struct bulk_region, mem);
 				refcount_inc(&region->refs);
 				break;
 			}
@@ -542,8 +354,8 @@ struct bulk_region *bulk_region_find(struct bulk_domain *domain, u32 handle)
  */
 int bulk_region_use(struct bulk_region *region, u64 addr, u64 len)
 {
-	if (addr < region->addr || len > region->length ||
-	    addr - region->addr > region->length - len)
+	if (addr < region->mem.addr || len > region->mem.length ||
+	    addr - region->mem.addr > region->mem.length - len)
 		return -ERANGE;
 	if (READ_ONCE(region->state) != BULK_REGION_LIVE ||
 	    !refcount_inc_not_zero(&region->users))
@@ -806,8 +618,8 @@ static void bulk_region_reap(struct bulk_region *region)
 	}
 	mutex_unlock(&region->mutex);
 
-	if (region->pages)
-		bulk_region_unpin(region, region->npages);
+	if (region->mem.pages)
+		bulk_region_unpin(region, region->mem.npages);
 	if (region->key.id)
 		xa_erase(&bulk_keys, le32_to_cpu(region->key.id));
 
@@ -815,7 +627,7 @@ static void bulk_region_reap(struct bulk_region *region)
 	WRITE_ONCE(region->state, BULK_REGION_DEAD);
 	spin_unlock(&bulk_grant_lock);
 
-	trace_bulk_region(region, "dead", 0);
+	region_trace(region, "dead", 0);
 	region->domain = NULL;
 	atomic_dec(&domain->nr_regions);
 	bulk_domain_put(domain);
@@ -863,7 +675,7 @@ static void bulk_region_fence(struct bulk_region *region)
 		list_move_tail(&grant->region_list, &region->grantees);
 		link = bulk_link_get_ref(grant->grantee->link);
 		spin_unlock(&bulk_grant_lock);
-		trace_bulk_region(region, "fence", 0);
+		region_trace(region, "fence", 0);
 		bulk_link_fence(link, region->uid);
 		bulk_link_put(link);
 		cond_resched();
@@ -905,7 +717,7 @@ put:
 /* Handle gone: start to revoke. The work gives back the first reference. */
 static void bulk_region_revoke(struct bulk_region *region)
 {
-	trace_bulk_region(region, "revoke", 0);
+	region_trace(region, "revoke", 0);
 	spin_lock(&bulk_grant_lock);
 	WRITE_ONCE(region->state, BULK_REGION_REVOKING);
 	region->deadline = jiffies + BULK_REVOKE_TIMEOUT;
@@ -913,7 +725,7 @@ static void bulk_region_revoke(struct bulk_region *region)
 	refcount_inc(&region->refs);
 	spin_unlock(&bulk_grant_lock);
 
-	if (refcount_dec_and_test(&region->users) || region->access)
+	if (refcount_dec_and_test(&region->users) || region->mem.access)
 		bulk_region_kick(region);
 	bulk_region_put(region);
 }
@@ -996,7 +808,7 @@ static int bulk_region_publish(struct bulk_region *region, struct rdma_bulk_reg 
 	if (err < 0)
 		goto unlock;
 
-	if (region->access) {
+	if (region->mem.access) {
 		err = xa_alloc_cyclic(&bulk_keys, &id, NULL, XA_LIMIT(1, U32_MAX),
 				      &bulk_next_key, GFP_KERNEL_ACCOUNT);
 		if (err < 0) {
@@ -1013,7 +825,7 @@ static int bulk_region_publish(struct bulk_region *region, struct rdma_bulk_reg 
 
 	reg->handle = region->handle;
 	memcpy(reg->key, &region->key, sizeof(reg->key));
-	trace_bulk_region(region, "register", 0);
+	region_trace(region, "register", 0);
 	err = 0;
 unlock:
 	mutex_unlock(&domain->mutex);
@@ -1055,10 +867,10 @@ int bulk_region_register(struct bulk_domain *domain, struct rdma_bulk_reg *reg)
 	refcount_set(&region->users, 1);
 	region->state = BULK_REGION_LIVE;
 	region->domain = domain;
-	region->access = reg->access;
-	region->writable = reg->access & RDMA_BULK_ACCESS_REMOTE_WRITE;
-	region->addr = reg->addr;
-	region->length = reg->length;
+	region->mem.access = reg->access;
+	region->mem.writable = reg->access & RDMA_BULK_ACCESS_REMOTE_WRITE;
+	region->mem.addr = reg->addr;
+	region->mem.length = reg->length;
 	region->uid = domain->uid;
 	mutex_init(&region->mutex);
 	INIT_LIST_HEAD(&region->mrsets);
@@ -1066,7 +878,7 @@ int bulk_region_register(struct bulk_domain *domain, struct rdma_bulk_reg *reg)
 	init_completion(&region->dead);
 	INIT_DELAYED_WORK(&region->work, bulk_region_work);
 
-	if (region->access) {
+	if (region->mem.access) {
 		err = bulk_region_pin(region);
 		if (err)
 			goto free;
@@ -1080,14 +892,18 @@ int bulk_region_register(struct bulk_domain *domain, struct rdma_bulk_reg *reg)
 
 	atomic_dec(&bulk_regions);
 	refcount_dec(&domain->refs);
-	if (region->pages)
-		bulk_region_unpin(region, region->npages);
+	if (region->mem.pages)
+		bulk_region_unpin(region, region->mem.npages);
 free:
 	kfree(region);
 uncount:
 	atomic_dec(&domain->nr_regions);
 	return err;
 }
+
+static struct bulk_dev_client bulk_region_dev_client = {
+	.removing	= bulk_regions_removing,
+};
 
 /**
  * bulk_region_init - at module load
@@ -1097,6 +913,7 @@ uncount:
 int bulk_region_init(void)
 {
 	atomic_set(&bulk_generation, get_random_u32());
+	bulk_dev_client_add(&bulk_region_dev_client);
 	return 0;
 }
 

@@ -28,7 +28,7 @@
 
 #include "bulk.h"
 #include "channel.h"
-#include "trace.h"
+#include "base/trace.h"
 
 /* Longest pause before events that found no room are tried again, milliseconds. */
 #define BULK_EVENT_DELAY_MAX	256
@@ -55,7 +55,7 @@ static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_even
 {
 	u32 armed;
 
-	trace_bulk_event(ch, ev);
+	trace_bulk_event(ch, ch->producer, ev);
 	ch->ring->entry[ch->producer & (ch->events - 1)] = *ev;
 	ch->producer++;
 	/* The entry is there before the index says so. */

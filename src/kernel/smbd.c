@@ -28,7 +28,7 @@
  * of its chain.
  */
 #include "bulk.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define SMBD_GRANT_WRS		2	/* work requests kept for granting */
 #define SMBD_RW_CTXS		16	/* rdma_rw contexts under way at a time */
@@ -181,7 +181,7 @@ void bulk_smbd_send(struct bulk_smbd *smbd, struct bulk_wr *wr, u32 hdr_len,
 	sge[0].lkey = smbd->pd->local_dma_lkey;
 	for (i = 0; i < nsge; i++)
 		sge[i + 1] = data[i];
-	trace_bulk_post_send(smbd, len);
+	trace_bulk_post_send(smbd, len, smbd->credits, smbd->sq_free);
 	smbd_post_sges(smbd, wr, sge, nsge + 1);
 }
 

@@ -23,7 +23,7 @@
  */
 #include <linux/sched/mm.h>
 #include "link.h"
-#include "trace.h"
+#include "base/trace.h"
 
 #define SUBMIT_PIECE	(256u << 10)
 #define SUBMIT_AHEAD	4
@@ -139,9 +139,9 @@ static int prepare_region(struct bulk_op *op, struct bulk_channel *ch, u32 handl
 		return err;
 	}
 	op->region = region;
-	if (op->op == RDMA_BULK_OP_GET && region->access && !region->writable)
+	if (op->op == RDMA_BULK_OP_GET && region->mem.access && !region->mem.writable)
 		return -EFAULT;
-	if (!region->access) {		/* a record: nothing is pinned */
+	if (!region->mem.access) {		/* a record: nothing is pinned */
 		op->local_kind = RDMA_BULK_LOCAL_USER;
 		return 0;
 	}
@@ -901,7 +901,7 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 	if (cmd->key_region) {
 		struct bulk_region *region = bulk_region_find(ch->domain, cmd->key_region);
 
-		if (!region || !region->access)
+		if (!region || !region->mem.access)
 			err = -ENOENT;
 		else if (!ep->local)	/* this kernel knows it */
 			bulk_link_announce(ep->rchan->link, region);

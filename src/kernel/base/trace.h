@@ -18,8 +18,11 @@
 #include <rdma/ib_verbs.h>
 #include <trace/misc/rdma.h>
 
-#include "bulk.h"
-#include "compat.h"
+#include "base/base.h"
+#include "base/compat.h"
+
+struct bulk_channel;
+struct bulk_smbd;
 
 #define show_bulk_op(x)						\
 	__print_symbolic(x,					\
@@ -83,8 +86,9 @@ TRACE_DEFINE_ENUM(BULK_ACK);
 
 /* A step in a channel's life: "bind", "grow", "removed", "kill", "free". */
 TRACE_EVENT(bulk_channel,
-	TP_PROTO(const struct bulk_channel *ch, const char *step),
-	TP_ARGS(ch, step),
+	TP_PROTO(const struct bulk_channel *ch, u32 rx_slots, u32 tx_slots, u32 commands,
+		 const char *step),
+	TP_ARGS(ch, rx_slots, tx_slots, commands, step),
 	TP_STRUCT__entry(
 		__field(const void *, ch)
 		__field(u32, rx_slots)
@@ -94,9 +98,9 @@ TRACE_EVENT(bulk_channel,
 	),
 	TP_fast_assign(
 		__entry->ch = ch;
-		__entry->rx_slots = ch->rx_slots;
-		__entry->tx_slots = ch->tx_slots;
-		__entry->commands = ch->commands;
+		__entry->rx_slots = rx_slots;
+		__entry->tx_slots = tx_slots;
+		__entry->commands = commands;
 		__assign_str(step);
 	),
 	TP_printk("ch=%p %s rx_slots=%u tx_slots=%u commands=%u", __entry->ch,
@@ -135,10 +139,10 @@ TRACE_EVENT(bulk_command,
 		  __entry->user_data, __entry->ret)
 );
 
-/* An event was written to a channel's ring. */
+/* An event was written to a channel's ring, at @index. */
 TRACE_EVENT(bulk_event,
-	TP_PROTO(const struct bulk_channel *ch, const struct rdma_bulk_event *ev),
-	TP_ARGS(ch, ev),
+	TP_PROTO(const struct bulk_channel *ch, u32 index, const struct rdma_bulk_event *ev),
+	TP_ARGS(ch, index, ev),
 	TP_STRUCT__entry(
 		__field(const void *, ch)
 		__field(u32, index)
@@ -152,7 +156,7 @@ TRACE_EVENT(bulk_event,
 	),
 	TP_fast_assign(
 		__entry->ch = ch;
-		__entry->index = ch->producer;
+		__entry->index = index;
 		__entry->ep = ev->ep;
 		__entry->type = ev->type;
 		__entry->id = ev->id;
@@ -171,8 +175,8 @@ TRACE_EVENT(bulk_event,
 
 /* An SMB-Direct message of @len bytes was handed to the send queue. */
 TRACE_EVENT(bulk_post_send,
-	TP_PROTO(const struct bulk_smbd *smbd, u32 len),
-	TP_ARGS(smbd, len),
+	TP_PROTO(const struct bulk_smbd *smbd, u32 len, u32 credits, u32 sq_free),
+	TP_ARGS(smbd, len, credits, sq_free),
 	TP_STRUCT__entry(
 		__field(const void *, smbd)
 		__field(u32, len)
@@ -182,8 +186,8 @@ TRACE_EVENT(bulk_post_send,
 	TP_fast_assign(
 		__entry->smbd = smbd;
 		__entry->len = len;
-		__entry->credits = smbd->credits;
-		__entry->sq_free = smbd->sq_free;
+		__entry->credits = credits;
+		__entry->sq_free = sq_free;
 	),
 	TP_printk("smbd=%p len=%u credits=%u sq_free=%u", __entry->smbd,
 		  __entry->len, __entry->credits, __entry->sq_free)
@@ -191,8 +195,8 @@ TRACE_EVENT(bulk_post_send,
 
 /* RDMA of @bytes bytes, or registrations, were handed to the send queue. */
 TRACE_EVENT(bulk_post_rdma,
-	TP_PROTO(const struct bulk_smbd *smbd, u32 opcode, u64 bytes),
-	TP_ARGS(smbd, opcode, bytes),
+	TP_PROTO(const struct bulk_smbd *smbd, u32 opcode, u64 bytes, u32 sq_free),
+	TP_ARGS(smbd, opcode, bytes, sq_free),
 	TP_STRUCT__entry(
 		__field(const void *, smbd)
 		__field(u32, opcode)
@@ -203,7 +207,7 @@ TRACE_EVENT(bulk_post_rdma,
 		__entry->smbd = smbd;
 		__entry->opcode = opcode;
 		__entry->bytes = bytes;
-		__entry->sq_free = smbd->sq_free;
+		__entry->sq_free = sq_free;
 	),
 	TP_printk("smbd=%p opcode=%u bytes=%llu sq_free=%u", __entry->smbd,
 		  __entry->opcode, __entry->bytes, __entry->sq_free)
@@ -414,8 +418,9 @@ TRACE_EVENT(bulk_endpoint,
  * "fence", "dead".
  */
 TRACE_EVENT(bulk_region,
-	TP_PROTO(const struct bulk_region *region, const char *step, int err),
-	TP_ARGS(region, step, err),
+	TP_PROTO(const struct bulk_key *key, u32 handle, u32 access, u64 addr, u64 length,
+		 const char *step, int err),
+	TP_ARGS(key, handle, access, addr, length, step, err),
 	TP_STRUCT__entry(
 		__field(u32, id)
 		__field(u32, generation)
@@ -427,12 +432,12 @@ TRACE_EVENT(bulk_region,
 		__field(int, err)
 	),
 	TP_fast_assign(
-		__entry->id = le32_to_cpu(region->key.id);
-		__entry->generation = le32_to_cpu(region->key.generation);
-		__entry->handle = region->handle;
-		__entry->access = region->access;
-		__entry->addr = region->addr;
-		__entry->length = region->length;
+		__entry->id = le32_to_cpu(key->id);
+		__entry->generation = le32_to_cpu(key->generation);
+		__entry->handle = handle;
+		__entry->access = access;
+		__entry->addr = addr;
+		__entry->length = length;
 		__assign_str(step);
 		__entry->err = err;
 	),
@@ -468,7 +473,7 @@ TRACE_EVENT(bulk_key,
 #endif /* _RDMA_BULK_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH
-#define TRACE_INCLUDE_PATH .
+#define TRACE_INCLUDE_PATH base
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_FILE trace
 #include <trace/define_trace.h>

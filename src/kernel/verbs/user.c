@@ -26,9 +26,10 @@
  * stream; regions with remote access are refused there for now.
  */
 
+#include <linux/etherdevice.h>
 #include <rdma/ib_cache.h>
 
-#include "bulk.h"
+#include "verbs/verbs.h"
 
 #define BULK_REG_CQE	8
 

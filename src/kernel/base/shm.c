@@ -19,7 +19,7 @@
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
 
-#include "bulk.h"
+#include "base/base.h"
 
 /**
  * bulk_shm_alloc - make an area

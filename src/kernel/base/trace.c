@@ -3,4 +3,4 @@
  * The one place where the tracepoints of trace.h are made.
  */
 #define CREATE_TRACE_POINTS
-#include "trace.h"
+#include "base/trace.h"
