@@ -53,10 +53,8 @@
 #include <linux/percpu_counter.h>
 #include <linux/poll.h>
 #include <linux/xarray.h>
-#include <rdma/rdma_cm.h>
-#include <rdma/rw.h>
 
-#include "verbs/verbs.h"
+#include "conn/conn.h"
 
 struct bulk_link;
 struct bulk_domain;
@@ -366,178 +364,6 @@ int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
  */
 int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len);
 
-/* -------------------------------------------------------------------- smbd.c */
-
-#define BULK_MAX_SGE		6	/* header and a payload over five pages */
-#define BULK_WR_HDR		64	/* bytes of kernel memory for headers */
-
-struct bulk_smbd;
-
-/**
- * struct bulk_wr - a signaled work request under way on a lane
- * @done: called in the lane's completion context; @status is ib_wc.status
- */
-struct bulk_wr {
-	struct ib_cqe		cqe;
-	struct bulk_smbd	*smbd;
-	struct list_head	list;
-	void			*hdr;
-	dma_addr_t		hdr_dma;
-	void			(*done)(struct bulk_wr *wr, enum ib_wc_status status);
-	void			*priv;
-	u32			bytes;
-	u32			places;		/* in the send queue */
-};
-
-#define BULK_GATHER_BYTES	2048	/* a divisor of the page size */
-
-/* Where small messages are put together to one PDU. */
-struct bulk_gather {
-	struct list_head	list;		/* smbd->gathers, while it is free */
-	struct list_head	ops;		/* the owner's */
-	void			*buf;
-	dma_addr_t		dma;
-	u32			len;
-};
-
-enum bulk_smbd_state {
-	BULK_SMBD_NEW,		/* queue pair made, not connected */
-	BULK_SMBD_NEGOTIATING,	/* connected; negotiate message awaited */
-	BULK_SMBD_READY,
-	BULK_SMBD_FAILED,	/* nothing is posted any more; being torn down */
-};
-
-/* Upward calls, in the lane's completion context, never under smbd->lock. */
-struct bulk_smbd_ops {
-	void (*ready)(struct bulk_smbd *smbd);
-	/* One data transfer message with data; 0, or an error that closes it. */
-	int (*recv)(struct bulk_smbd *smbd, const void *data, u32 len);
-	/* Credits or work requests have come free. */
-	void (*kick)(struct bulk_smbd *smbd);
-	/* First failure, once. Any context; must only queue work. */
-	void (*failed)(struct bulk_smbd *smbd, int err);
-};
-
-#define BULK_RBATCH		16	/* receive buffers made at a time */
-#define BULK_RBATCHES_MAX	8	/* of one lane */
-
-struct bulk_rbuf {
-	struct ib_cqe		cqe;
-	struct bulk_rbatch	*batch;
-	u32			off;
-};
-
-struct bulk_rbatch {
-	struct bulk_smbd	*smbd;
-	struct bulk_shm		bufs;
-	struct bulk_rbuf	rbuf[BULK_RBATCH];
-};
-
-/**
- * struct bulk_smbd - one lane's queue pair and its SMB-Direct state
- */
-struct bulk_smbd {
-	const struct bulk_smbd_ops *ops;
-	struct ib_device	*ibdev;
-	struct rdma_cm_id	*cm_id;
-	struct ib_pd		*pd;
-	struct ib_cq		*cq;
-	struct ib_qp		*qp;
-	bool			active;		/* this side connected */
-	u32			pdu;		/* largest, both directions */
-	u32			peer_pdu;	/* largest the peer takes */
-
-	spinlock_t		lock;
-	enum bulk_smbd_state	state;
-	int			err;
-	u16			target;		/* credits to keep granted */
-	u16			target_max;	/* as many if the peer needs them */
-	u16			peer_wish;	/* that it asked for last */
-	u16			wish;		/* to ask the peer for */
-	u16			wish_fresh;	/* granted since the wish grew */
-	u16			granted;	/* of these, not used by the peer */
-	u16			to_grant;	/* receives posted, not announced */
-	u16			credits;	/* granted by the peer */
-	bool			want_response;	/* keepalive to be answered */
-	u32			sq_free;	/* work requests that may be posted */
-	struct list_head	wrs;		/* free bulk_wr */
-	struct list_head	unposted;	/* bulk_wr whose posting failed */
-	struct bulk_wr		*wr_pool;
-	struct bulk_shm		hdrs;
-	struct list_head	gathers;	/* free bulk_gather */
-	struct bulk_gather	*gather_pool;
-	struct bulk_shm		gather_bufs;
-	struct bulk_rbatch	*rbatch[BULK_RBATCHES_MAX];
-	u32			nr_rbatches;
-	struct work_struct	grow;		/* makes target peer_wish */
-	unsigned long		last_recv;	/* jiffies */
-	bool			probing;
-	bool			qp_error;	/* keepalive is to end the lane */
-	struct delayed_work	keepalive;
-};
-
-/* What a lane needs of its queue pair. */
-struct bulk_smbd_params {
-	u32	pdu;
-	u16	credits;	/* multiples of BULK_RBATCH: to begin with, */
-	u16	credits_max;	/* and if the peer needs more */
-	u32	sq;		/* work requests */
-	u32	gathers;	/* struct bulk_gather */
-	bool	rdma;		/* carries RDMA (rdma_rw contexts) */
-	enum ib_poll_context poll;
-};
-
-/* First of all: makes the lock and the other functions safe to call. */
-void bulk_smbd_prepare(struct bulk_smbd *smbd, const struct bulk_smbd_ops *ops);
-/* Make queue pair, CQ, buffers on smbd->cm_id's device, in @pd. */
-int bulk_smbd_init(struct bulk_smbd *smbd, struct ib_pd *pd,
-		   const struct bulk_smbd_params *params, bool active);
-/* The connection is up: the active side sends its negotiate request. */
-void bulk_smbd_established(struct bulk_smbd *smbd);
-/* Nothing is posted after it returns; ops->failed is called once. Any context. */
-void bulk_smbd_fail(struct bulk_smbd *smbd, int err);
-/*
- * Disconnect, drain, free; the cm_id too. Afterwards no completion runs and
- * no packet of this lane touches memory. Process context.
- */
-void bulk_smbd_destroy(struct bulk_smbd *smbd);
-/* After bulk_smbd_destroy(): it may be connected again. */
-void bulk_smbd_reset(struct bulk_smbd *smbd);
-
-/* What was written before bulk_smbd_fail() can be seen if it has. */
-static inline bool bulk_smbd_has_failed(const struct bulk_smbd *smbd)
-{
-	/* pairs with bulk_smbd_fail() */
-	return smp_load_acquire(&smbd->state) == BULK_SMBD_FAILED;
-}
-
-/*
- * Caller holds smbd->lock from here on.
- * bulk_smbd_get_wr: a work request and @n places in the send queue, or NULL.
- */
-struct bulk_wr *bulk_smbd_get_wr(struct bulk_smbd *smbd, u32 n);
-/* May a PDU be sent (state, credits)? */
-bool bulk_smbd_can_send(const struct bulk_smbd *smbd);
-void bulk_smbd_starved(struct bulk_smbd *smbd);
-/*
- * Send a PDU: @hdr_len bytes of bulk headers at wr->hdr + SMBD_DATA_OFFSET, and
- * the SGEs' bytes. The caller has asked can_send. On error the lane fails and
- * wr->done is called at teardown with a flush status.
- */
-void bulk_smbd_send(struct bulk_smbd *smbd, struct bulk_wr *wr, u32 hdr_len,
-		    struct ib_sge *sge, int nsge, u32 data_len);
-/* Post work requests that end with wr->cqe; on error as above. */
-void bulk_smbd_post(struct bulk_smbd *smbd, struct bulk_wr *wr,
-		    const struct ib_send_wr *chain);
-/* A work request that was taken but is not needed. */
-void bulk_smbd_put_wr(struct bulk_smbd *smbd, struct bulk_wr *wr);
-
-/* ---------------------------------------------------------------------- cm.c */
-
-void bulk_cm_exit(void);
-/* Listen in a network namespace (first use); dropped with the last user. */
-int bulk_cm_listen(struct net *net);
-void bulk_cm_unlisten(struct net *net);
 /* -------------------------------------------------------------------- link.c */
 
 struct bulk_link *bulk_link_get_ref(struct bulk_link *link);
@@ -552,6 +378,12 @@ void bulk_link_fence(struct bulk_link *link, kuid_t uid);
 /* Tell the other host about @region's key, unasked. Process context. */
 void bulk_link_announce(struct bulk_link *link, struct bulk_region *region);
 void bulk_link_init(void);
+/*
+ * A channel begins, or ends, in a network namespace: other hosts can connect while there
+ * is one; links outlive the last one in the initial namespace only.
+ */
+int bulk_link_listen(struct net *net);
+void bulk_link_unlisten(struct net *net);
 ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
 
 /* ---------------------------------------------------------------- endpoint.c */

@@ -516,7 +516,7 @@ static void bulk_channel_kill_work(struct work_struct *work)
 	if (cancel_delayed_work_sync(&ch->event_work))
 		bulk_channel_put(ch);
 	bulk_ep_close_all(ch);
-	bulk_cm_unlisten(ch->net);
+	bulk_link_unlisten(ch->net);
 	bulk_channel_put(ch);
 }
 
@@ -777,7 +777,7 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	err = bulk_channel_add_slots(ch, rx, tx);
 	if (err)
 		goto free;
-	err = bulk_cm_listen(ch->net);
+	err = bulk_link_listen(ch->net);
 	if (err)
 		goto free;
 	bulk_token_make(ch);
@@ -805,7 +805,7 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 
 unlisten:
 	bulk_token_drop(ch);
-	bulk_cm_unlisten(ch->net);
+	bulk_link_unlisten(ch->net);
 free:
 	/* Device removal may have found it already. */
 	spin_lock_bh(&ch->lock);

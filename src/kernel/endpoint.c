@@ -1280,7 +1280,7 @@ void bulk_inbound_work(struct bulk_link *link)
 				in->told_dead = true;
 				bulk_ctl_queue(link, closed);
 			} else {	/* the link's end tells them too */
-				bulk_smbd_fail(&link->ctl->smbd, -ENOMEM);
+				bulk_ctl_fail(link, -ENOMEM);
 			}
 		} else if (!dead && in->announced != in->limit) {
 			window = bulk_ctl_alloc(link, BULK_WINDOW, sizeof(*window), GFP_KERNEL);
@@ -1292,7 +1292,7 @@ void bulk_inbound_work(struct bulk_link *link)
 				window->limit = cpu_to_le32(in->announced);
 				bulk_ctl_queue(link, window);
 			} else {
-				bulk_smbd_fail(&link->ctl->smbd, -ENOMEM);
+				bulk_ctl_fail(link, -ENOMEM);
 			}
 		}
 		inbound_put(in);

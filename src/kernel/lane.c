@@ -48,38 +48,6 @@ static struct bulk_lane *smbd_lane(struct bulk_smbd *smbd)
 	return container_of(smbd, struct bulk_lane, conn.smbd);
 }
 
-/**
- * bulk_conn_params - what a connection needs of its queue pair
- * @conn: connection
- * @params: filled in
- */
-void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
-{
-	if (conn->lane) {
-		params->pdu = BULK_DATA_PDU;
-		params->credits = LANE_CREDITS;
-		params->credits_max = LANE_CREDITS_MAX;
-		params->sq = LANE_SQ;
-		params->gathers = LANE_GATHERS;
-		params->rdma = true;
-		/*
-		 * Software devices complete in a worker. Raising a softirq there
-		 * wakes ksoftirqd, which competes with processes that poll; the
-		 * completion workers have a high priority.
-		 */
-		params->poll = ib_uses_virt_dma(conn->smbd.cm_id->device) ?
-			       IB_POLL_WORKQUEUE : IB_POLL_SOFTIRQ;
-	} else {
-		params->pdu = BULK_CTL_PDU;
-		params->credits = 2 * BULK_RBATCH;
-		params->credits_max = params->credits;
-		params->sq = 48;
-		params->gathers = 0;
-		params->rdma = false;
-		params->poll = IB_POLL_WORKQUEUE;
-	}
-}
-
 /* --------------------------------------------------------- ends of operations */
 
 static int wc_errno(enum ib_wc_status status)
@@ -891,11 +859,41 @@ static void lane_failed(struct bulk_smbd *smbd, int err)
 	bulk_link_kick(smbd_lane(smbd)->link);
 }
 
-const struct bulk_smbd_ops bulk_lane_ops = {
-	.ready	= lane_ready,
-	.recv	= lane_recv,
-	.kick	= lane_kick,
-	.failed	= lane_failed,
+static struct ib_pd *lane_pd(struct bulk_conn *conn)
+{
+	struct bulk_lane *lane = conn->context;
+
+	if (conn->smbd.cm_id->device != lane->link->dev->ibdev)
+		return ERR_PTR(-ENODEV);
+	return lane->user->pd;
+}
+
+static void lane_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
+{
+	params->pdu = BULK_DATA_PDU;
+	params->credits = LANE_CREDITS;
+	params->credits_max = LANE_CREDITS_MAX;
+	params->sq = LANE_SQ;
+	params->gathers = LANE_GATHERS;
+	params->rdma = true;
+	/*
+	 * Software devices complete in a worker. Raising a softirq there
+	 * wakes ksoftirqd, which competes with processes that poll; the
+	 * completion workers have a high priority.
+	 */
+	params->poll = ib_uses_virt_dma(conn->smbd.cm_id->device) ?
+		       IB_POLL_WORKQUEUE : IB_POLL_SOFTIRQ;
+}
+
+static const struct bulk_conn_ops lane_conn_ops = {
+	.smbd = {
+		.ready	= lane_ready,
+		.recv	= lane_recv,
+		.kick	= lane_kick,
+		.failed	= lane_failed,
+	},
+	.pd	= lane_pd,
+	.params	= lane_params,
 };
 
 /* ----------------------------------------------------------------- life, death */
@@ -1092,7 +1090,7 @@ struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_
 	INIT_LIST_HEAD(&lane->active);
 	INIT_LIST_HEAD(&lane->waiting);
 	init_rwsem(&lane->rw_sem);
-	bulk_conn_prepare(&lane->conn, link, lane);
+	bulk_conn_prepare(&lane->conn, &lane_conn_ops, BULK_CM_DATA, lane);
 	list_add_tail(&lane->list, &link->lanes);
 	return lane;
 }
@@ -1154,7 +1152,8 @@ void bulk_lane_work(struct bulk_lane *lane)
 	case BULK_LANE_OFFERED:
 		lane->state = BULK_LANE_CONNECTING;
 		lane->since = jiffies;
-		err = bulk_cm_connect(&lane->conn);
+		err = bulk_cm_connect(&lane->conn, lane->link->net, &lane->link->local,
+				      &lane->link->remote);
 		break;
 	case BULK_LANE_CONNECTING:
 		if (READ_ONCE(lane->up)) {

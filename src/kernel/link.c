@@ -257,7 +257,7 @@ static void ctl_hello(struct bulk_link *link)
 static void ctl_ready(struct bulk_smbd *smbd)
 {
 	struct bulk_conn *conn = container_of(smbd, struct bulk_conn, smbd);
-	struct bulk_link *link = conn->link;
+	struct bulk_link *link = conn->context;
 
 	mutex_lock(&link->mutex);
 	if (link->state == BULK_LINK_CONNECTING && link->ctl == conn) {
@@ -462,7 +462,7 @@ static bool ctl_length(const struct bulk_hdr *h, u32 len)
 static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 {
 	struct bulk_conn *conn = container_of(smbd, struct bulk_conn, smbd);
-	struct bulk_link *link = conn->link;
+	struct bulk_link *link = conn->context;
 	const struct bulk_hdr *h = data;
 	int err;
 
@@ -478,19 +478,64 @@ static int ctl_recv(struct bulk_smbd *smbd, const void *data, u32 len)
 
 static void ctl_kick(struct bulk_smbd *smbd)
 {
-	ctl_pump(container_of(smbd, struct bulk_conn, smbd)->link);
+	ctl_pump(container_of(smbd, struct bulk_conn, smbd)->context);
 }
 
 static void ctl_failed(struct bulk_smbd *smbd, int err)
 {
-	bulk_link_kick(container_of(smbd, struct bulk_conn, smbd)->link);
+	bulk_link_kick(container_of(smbd, struct bulk_conn, smbd)->context);
 }
 
-const struct bulk_smbd_ops bulk_ctl_ops = {
-	.ready	= ctl_ready,
-	.recv	= ctl_recv,
-	.kick	= ctl_kick,
-	.failed	= ctl_failed,
+/**
+ * bulk_ctl_fail - give the control lane up
+ * @link: link that has one
+ * @err: why
+ *
+ * Context: any; ends the link.
+ */
+void bulk_ctl_fail(struct bulk_link *link, int err)
+{
+	bulk_smbd_fail(&link->ctl->smbd, err);
+}
+
+static struct ib_pd *ctl_pd(struct bulk_conn *conn)
+{
+	struct bulk_link *link = conn->context;
+
+	if (conn->smbd.cm_id->device != link->dev->ibdev)
+		return ERR_PTR(-ENODEV);
+	/* one connection at a time makes use of it: conn->setup and link->ctl */
+	if (!link->ctl_pd) {
+		struct ib_pd *pd = ib_alloc_pd(link->dev->ibdev, 0);
+
+		if (IS_ERR(pd))
+			return pd;
+		if (cmpxchg(&link->ctl_pd, NULL, pd))
+			ib_dealloc_pd(pd);
+	}
+	return link->ctl_pd;
+}
+
+static void ctl_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
+{
+	params->pdu = BULK_CTL_PDU;
+	params->credits = 2 * BULK_RBATCH;
+	params->credits_max = params->credits;
+	params->sq = 48;
+	params->gathers = 0;
+	params->rdma = false;
+	params->poll = IB_POLL_WORKQUEUE;
+}
+
+static const struct bulk_conn_ops ctl_conn_ops = {
+	.smbd = {
+		.ready	= ctl_ready,
+		.recv	= ctl_recv,
+		.kick	= ctl_kick,
+		.failed	= ctl_failed,
+	},
+	.pd	= ctl_pd,
+	.params	= ctl_params,
 };
 
 /* ----------------------------------------------------- regions ask the peer */
@@ -535,33 +580,13 @@ void bulk_link_fence(struct bulk_link *link, kuid_t uid)
 
 /* ------------------------------------------------------------------ control lane */
 
-struct ib_pd *bulk_conn_pd(struct bulk_conn *conn)
-{
-	struct bulk_link *link = conn->link;
-
-	if (conn->smbd.cm_id->device != link->dev->ibdev)
-		return ERR_PTR(-ENODEV);
-	if (conn->lane)
-		return conn->lane->user->pd;
-	/* one connection at a time makes use of it: conn->setup and link->ctl */
-	if (!link->ctl_pd) {
-		struct ib_pd *pd = ib_alloc_pd(link->dev->ibdev, 0);
-
-		if (IS_ERR(pd))
-			return pd;
-		if (cmpxchg(&link->ctl_pd, NULL, pd))
-			ib_dealloc_pd(pd);
-	}
-	return link->ctl_pd;
-}
-
 static struct bulk_conn *link_new_conn(struct bulk_link *link)
 {
 	struct bulk_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL);
 
 	if (!conn)
 		return NULL;
-	bulk_conn_prepare(conn, link, NULL);
+	bulk_conn_prepare(conn, &ctl_conn_ops, BULK_CM_CONTROL, link);
 	if (!link->attempts++)
 		link->first_attempt = jiffies;
 	return conn;
@@ -593,7 +618,7 @@ static void link_start_connect(struct bulk_link *link)
 		return;
 	}
 	link->ctl = conn;
-	err = bulk_cm_connect(conn);
+	err = bulk_cm_connect(conn, link->net, &link->local, &link->remote);
 	if (err)
 		bulk_smbd_fail(&conn->smbd, err);
 }
@@ -955,34 +980,32 @@ struct bulk_link *bulk_link_half(struct bulk_link *link)
 	return half;
 }
 
-static struct bulk_conn *link_accept(struct bulk_link *link, struct rdma_cm_id *id)
+static struct bulk_conn *link_accept(struct bulk_link *link, const struct bulk_conn_request *req)
 {
 	struct bulk_conn *conn = link_new_conn(link);
 
 	lockdep_assert_held(&link->mutex);
 	if (!conn)
 		return ERR_PTR(-ENOMEM);
-	conn->smbd.cm_id = id;
-	id->context = conn;
+	bulk_conn_take(conn, req);
 	WRITE_ONCE(link->active, false);
 	link->ctl = conn;
 	return conn;
 }
 
-struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 port,
-				    const union bulk_addr *local,
-				    const union bulk_addr *remote, u64 instance,
-				    struct rdma_cm_id *id, u32 *reason)
+static struct bulk_conn *link_request(const struct bulk_conn_request *req, u32 *reason)
 {
+	const union bulk_addr *local = &req->local, *remote = &req->remote;
 	bool self = bulk_addr_equal(local, remote);
+	struct bulk_dev *dev = req->dev;
 	struct bulk_conn *conn = ERR_PTR(-EALREADY);
 	struct bulk_link *link, *stale = NULL;
 
 	*reason = BULK_REJECT_RETRY;
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, net, local, remote, self, htons(bulk_port));
+	link = link_find(dev, req->net, local, remote, self, htons(bulk_port));
 	if (!link) {
-		link = link_create(net, dev, port, local, remote);
+		link = link_create(req->net, dev, req->port, local, remote);
 		if (IS_ERR(link)) {
 			if (PTR_ERR(link) != -ENODEV)	/* else it goes */
 				*reason = BULK_REJECT_NOMEM;
@@ -991,7 +1014,7 @@ struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 po
 		}
 		mutex_lock(&link->mutex);
 		link->half = self;
-		conn = link_accept(link, id);
+		conn = link_accept(link, req);
 		if (IS_ERR(conn)) {
 			link->err = -ENOMEM;
 			link_set_state(link, BULK_LINK_FAILED);
@@ -1004,9 +1027,9 @@ struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 po
 	if (link->state == BULK_LINK_CONNECTING && link->active &&
 	    (!link->ctl || bulk_addr_cmp(local, remote) > 0)) {
 		link_drop_ctl(link);
-		conn = link_accept(link, id);
-	} else if (self || (link->peer_instance && instance &&
-			    instance != link->peer_instance)) {
+		conn = link_accept(link, req);
+	} else if (self || (link->peer_instance && req->instance &&
+			    req->instance != link->peer_instance)) {
 		stale = bulk_link_get_ref(link);
 	}
 	mutex_unlock(&link->mutex);
@@ -1019,31 +1042,29 @@ out:
 	return conn;
 }
 
-struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
-				    const union bulk_addr *local,
-				    const union bulk_addr *remote, u64 token,
-				    struct rdma_cm_id *id, u32 *reason)
+static struct bulk_conn *lane_request(const struct bulk_conn_request *req, u32 *reason)
 {
+	const union bulk_addr *local = &req->local, *remote = &req->remote;
+	struct bulk_dev *dev = req->dev;
 	struct bulk_conn *conn = ERR_PTR(-EACCES);
 	struct bulk_link *link;
 	struct bulk_lane *lane;
 
 	*reason = BULK_REJECT_TOKEN;
 	mutex_lock(&dev->mutex);
-	link = link_find(dev, net, local, remote, bulk_addr_equal(local, remote),
+	link = link_find(dev, req->net, local, remote, bulk_addr_equal(local, remote),
 			 htons(bulk_port));
 	if (link) {
 		mutex_lock(&link->mutex);
 		list_for_each_entry(lane, &link->lanes, list) {
-			if (link->state != BULK_LINK_READY || !token ||
-			    lane->token != token || lane->state != BULK_LANE_ASKED)
+			if (link->state != BULK_LINK_READY || !req->token ||
+			    lane->token != req->token || lane->state != BULK_LANE_ASKED)
 				continue;
 			lane->token = 0;
 			lane->state = BULK_LANE_CONNECTING;
 			lane->since = jiffies;
 			conn = &lane->conn;
-			conn->smbd.cm_id = id;
-			id->context = conn;
+			bulk_conn_take(conn, req);
 			break;
 		}
 		mutex_unlock(&link->mutex);
@@ -1051,6 +1072,19 @@ struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
 	mutex_unlock(&dev->mutex);
 	return conn;
 }
+
+/*
+ * A connection request. A data lane is accepted with a token that was offered; a control
+ * lane by the rule at the top.
+ */
+static struct bulk_conn *link_accept_request(const struct bulk_conn_request *req, u32 *reason)
+{
+	return req->kind == BULK_CM_DATA ? lane_request(req, reason) : link_request(req, reason);
+}
+
+static const struct bulk_listen_ops link_listen_ops = {
+	.accept	= link_accept_request,
+};
 
 /* ------------------------------------------------------------------- the end */
 
@@ -1094,9 +1128,28 @@ static int link_net_gone_one(struct bulk_dev *dev, void *net)
 	return 0;
 }
 
-void bulk_link_net_gone(struct net *net)
+/**
+ * bulk_link_listen - a channel begins in a network namespace
+ * @net: the namespace
+ *
+ * Return: 0 or negative errno (-EADDRINUSE: somebody else has the port).
+ */
+int bulk_link_listen(struct net *net)
 {
-	bulk_dev_for_each(link_net_gone_one, net);
+	return bulk_cm_listen(net, &link_listen_ops);
+}
+
+/**
+ * bulk_link_unlisten - a channel has ended
+ * @net: its network namespace
+ *
+ * With the last one, links of the namespace end, since their ids hold it; the
+ * initial namespace's stay warm.
+ */
+void bulk_link_unlisten(struct net *net)
+{
+	if (bulk_cm_unlisten(net))
+		bulk_dev_for_each(link_net_gone_one, net);
 }
 
 struct link_show_ctx {

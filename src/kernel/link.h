@@ -9,47 +9,6 @@
 #include <linux/hashtable.h>
 #include "bulk.h"
 
-/* ---- connections (cm.c) ---- */
-
-/**
- * struct bulk_conn - a lane's connection under way or up
- * @link: not a reference; the owner of the connection holds one
- * @lane: its data lane, NULL for the control lane
- * @reject: enum bulk_cm_reason if the peer turned us away, set before smbd fails
- */
-struct bulk_conn {
-	struct bulk_smbd	smbd;
-	struct bulk_link	*link;
-	struct bulk_lane	*lane;
-	struct mutex		setup;		/* making against destroying */
-	u64			token;		/* data lane, this side connects */
-	u32			reject;
-	struct list_head	list;		/* link->dead_conns */
-};
-
-void bulk_conn_prepare(struct bulk_conn *conn, struct bulk_link *link,
-		       struct bulk_lane *lane);
-/* Connect; the end shows in smbd ops. A kernel worker, for the reserved port. */
-int bulk_cm_connect(struct bulk_conn *conn);
-/* smbd has failed: undo everything; no callback runs on return. Process context. */
-void bulk_conn_destroy(struct bulk_conn *conn);
-
-/* Called by cm.c, in process context. */
-struct ib_pd *bulk_conn_pd(struct bulk_conn *conn);
-void bulk_conn_params(struct bulk_conn *conn, struct bulk_smbd_params *params);
-/*
- * A connection request for the control lane, or for a data lane with a token.
- * Returns the connection to accept it with, or an ERR_PTR with *reason set.
- */
-struct bulk_conn *bulk_link_request(struct net *net, struct bulk_dev *dev, u8 port,
-				    const union bulk_addr *local,
-				    const union bulk_addr *remote, u64 instance,
-				    struct rdma_cm_id *id, u32 *reason);
-struct bulk_conn *bulk_lane_request(struct net *net, struct bulk_dev *dev,
-				    const union bulk_addr *local,
-				    const union bulk_addr *remote, u64 token,
-				    struct rdma_cm_id *id, u32 *reason);
-
 /* ---- link ---- */
 
 enum bulk_link_state {
@@ -144,8 +103,8 @@ void bulk_link_kick_later(struct bulk_link *link, unsigned long delay);
 /* Something was asked of the peer: the worker looks for the answer in time. */
 void bulk_link_watch(struct bulk_link *link);
 void bulk_link_fail(struct bulk_link *link, int err);	/* process context */
-/* A network namespace has no channels any more: end its links. */
-void bulk_link_net_gone(struct net *net);
+/* Give the control lane up, which ends the link. Any context. */
+void bulk_ctl_fail(struct bulk_link *link, int err);
 /* Queue a control message: @msg from bulk_ctl_alloc. Any context. */
 void *bulk_ctl_alloc(struct bulk_link *link, enum bulk_type type, u32 len, gfp_t gfp);
 void bulk_ctl_queue(struct bulk_link *link, void *msg);
@@ -207,9 +166,6 @@ static inline spinlock_t *bulk_lane_lock(struct bulk_lane *lane)
 {
 	return &lane->conn.smbd.lock;
 }
-
-extern const struct bulk_smbd_ops bulk_lane_ops;
-extern const struct bulk_smbd_ops bulk_ctl_ops;
 
 /*
  * Of @uid on @link, made if need be; a reference or ERR_PTR. Never one that has

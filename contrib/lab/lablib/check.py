@@ -172,7 +172,7 @@ class Check:
         # Kernel versions are the business of compat.h, and of nothing else.
         command = ["sh", "-c", f"check='perl {inside} --no-tree --terse --show-types --no-summary'; status=0; "
                                "$check -f $(find src/kernel src/uapi -name '*.[ch]' ! -name compat.h | sort) || status=1; "
-                               "$check --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON -f src/kernel/compat.h || status=1; "
+                               "$check --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON -f src/kernel/base/compat.h || status=1; "
                                "exit $status"]
         line = chroot.command_line(self.tree.tree, build.BUILD, command, "/build/src", layers=[headers])
         with open(log, "wb") as file:
