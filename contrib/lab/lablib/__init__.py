@@ -3,6 +3,7 @@
 
     cli      commands and options           term     progress, logs, locks, child processes
     rootfs   the Debian tree and its image  chroot   running things inside that tree
+    debian   trees and packages of Debian
     kernel   flavours, headers, initrd      build    the project, natively, and its disk image
     qemu     one host, and N joined hosts   session  a run of hosts from boot to verdict
     klog     reading kernel logs            results  what test programs print, counted

@@ -8,16 +8,13 @@ changes: about a minute, 1.3 GB for the tree and 1.4 GB for the image."""
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import term
+from . import debian, term
 from .paths import CACHE, LAB_DIR
-
-_SUITE = "trixie"
 
 # Not of use in a lab: documentation, and the initrd (the lab makes a much smaller one).
 _LEAVE_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*",
@@ -73,13 +70,8 @@ def _packages() -> list[str]:
 
 
 def _recipe() -> str:
-    text = repr((_SUITE, _LEAVE_OUT, _CUSTOMIZE, sorted(_packages())))
+    text = repr((debian.SUITE, _LEAVE_OUT, _CUSTOMIZE, sorted(_packages())))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _mirrors() -> list[str]:
-    """Where packages come from: what $LAB_MIRROR says, else mmdebstrap's own choice, security updates among it."""
-    return os.environ.get("LAB_MIRROR", "").splitlines()
 
 
 def make_image(folder: Path, image: Path, log: Path, spare_mb: int = 16) -> None:
@@ -116,13 +108,8 @@ def get(logs: Path) -> Rootfs:
         (part / "customize").write_text(
             "#!/bin/sh\n" + _CUSTOMIZE)
         (part / "customize").chmod(0o755)
-        term.call([
-            "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(_packages())}",
-            "--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEAVE_OUT),
-            "--dpkgopt=force-unsafe-io", f"--customize-hook={part}/customize \"$1\"",
-            _SUITE, part / "tree", *_mirrors(),
-        ], log, "making the root file system")
+        debian.make_tree(part / "tree", _packages(), _LEAVE_OUT, log, "making the root file system",
+                         [f"--customize-hook={part}/customize \"$1\""])
         term.say("making its disk image")
         make_image(part / "tree", part / "base.img", log)
         shutil.copy(part / "tree/root/.ssh/id_ed25519", part / "id_ed25519")
