@@ -1,7 +1,11 @@
 dnl SPDX-License-Identifier: BSD-3-Clause
 
+dnl The module is built and tested for kernels from BULK_KERNEL_OLDEST on (see src/kernel/compat.h).
+m4_define([BULK_KERNEL_OLDEST], [6.1])
+m4_define([BULK_KERNEL_NEWEST], [7.3])
+
 dnl BULK_KERNEL
-dnl Finds the build tree of the kernel that rdma_bulk.ko is to be built for.
+dnl Finds the build tree of the kernel that rdma_bulk.ko is to be built for, and refuses one that is too old.
 dnl Conditional WITH_KERNEL_MODULE; substitutes KERNEL_DIR, KERNEL_RELEASE.
 AC_DEFUN([BULK_KERNEL], [
   AC_ARG_WITH([kernel],
@@ -24,6 +28,14 @@ AC_DEFUN([BULK_KERNEL], [
     AS_IF([test -r "$KERNEL_DIR/include/config/kernel.release"], [
       KERNEL_RELEASE=`cat "$KERNEL_DIR/include/config/kernel.release"`
       AC_MSG_RESULT([$KERNEL_DIR ($KERNEL_RELEASE)])
+      bulk_kernel_version=`AS_ECHO(["$KERNEL_RELEASE"]) | sed -n 's/^\(@<:@0-9@:>@*\.@<:@0-9@:>@*\).*/\1/p'`
+      AS_VERSION_COMPARE([$bulk_kernel_version], [BULK_KERNEL_OLDEST], [
+        AC_MSG_ERROR([rdma_bulk.ko needs Linux BULK_KERNEL_OLDEST or later, and $KERNEL_DIR is for $KERNEL_RELEASE.
+  For another kernel: --with-kernel=DIR. To build without the module: --without-kernel-module])
+      ])
+      AS_VERSION_COMPARE([BULK_KERNEL_NEWEST], [$bulk_kernel_version], [
+        AC_MSG_WARN([rdma_bulk.ko is known to work on Linux BULK_KERNEL_OLDEST to BULK_KERNEL_NEWEST; $KERNEL_RELEASE is newer])
+      ])
       with_kernel_module=yes
       bulk_kernel_summary="for $KERNEL_RELEASE"
     ], [
