@@ -54,10 +54,8 @@
 #include <linux/poll.h>
 #include <linux/xarray.h>
 
-#include "conn/conn.h"
+#include "mem/mem.h"
 
-struct bulk_link;
-struct bulk_domain;
 struct bulk_channel;
 
 /* Sums over all channels ever, shown in /sys/class/misc/rdma_bulk/. */
@@ -70,98 +68,6 @@ struct bulk_counters {
 /* Count @n things that happened to channel @ch in one of its counters. */
 #define bulk_count(ch, field, n) \
 	atomic64_add((n), &(ch)->stats.field)
-
-/* ------------------------------------------------------------------ region.c */
-
-#define BULK_MAX_REGIONS	65536	/* of a domain */
-
-enum bulk_region_state {
-	BULK_REGION_LIVE,
-	BULK_REGION_REVOKING,	/* key dead; waiting for hosts that resolved it */
-	BULK_REGION_DEAD,	/* MRs gone, pages unpinned */
-};
-
-/**
- * struct bulk_region - registered memory of an address space
- * @refs: holders of the structure. @users: 1 for being registered, and one for
- * each posted operation that uses it as local memory; MRs and pins go when
- * it drops to zero and no host can reach it any more.
- * @mem: if writable, may be the target of a GET. (A region with access 0 is not
- * pinned; its pages are when it is used, as LOCAL_USER's are.)
- */
-struct bulk_region {
-	refcount_t		refs;
-	enum bulk_region_state	state;
-	struct bulk_domain	*domain;	/* a reference, until dead */
-	u32			handle;		/* in domain->regions, not 0 */
-	struct bulk_memory	mem;
-	struct bulk_key		key;
-	kuid_t			uid;
-	struct mm_struct	*mm;		/* mmgrab'ed, for pinned_vm */
-	struct mutex		mutex;		/* mrsets */
-	struct list_head	mrsets;
-	struct list_head	grantees;	/* hosts that resolved the key */
-	refcount_t		users;
-	struct completion	dead;
-	struct delayed_work	work;		/* revocation */
-	unsigned long		deadline;
-	struct rcu_head		rcu;
-};
-
-int bulk_region_init(void);
-void bulk_region_exit(void);
-int bulk_region_register(struct bulk_domain *domain, struct rdma_bulk_reg *reg);
-int bulk_region_deregister(struct bulk_domain *domain, u32 handle, bool invalidate);
-/* All regions of a dying domain: revoke, without waiting. */
-void bulk_region_kill_all(struct bulk_domain *domain);
-/* The structure, or NULL. */
-struct bulk_region *bulk_region_find(struct bulk_domain *domain, u32 handle);
-void bulk_region_put(struct bulk_region *region);	/* any context */
-/**
- * bulk_region_use - use a region as local memory of an operation
- * Fails (-ENOENT) once it is being deregistered; ended by bulk_region_unuse,
- * from any context. -ERANGE if [addr, addr + len) is outside.
- */
-int bulk_region_use(struct bulk_region *region, u64 addr, u64 len);
-void bulk_region_unuse(struct bulk_region *region);
-/*
- * Its MRs on a device, made if need be, or ERR_PTR. The region must be in use
- * (bulk_region_use), by whoever answers KEY_RESOLVE too: the set is valid until
- * unuse. Sleeps long; caller holds none of dev->mutex, link->mutex. Regions with
- * access 0 have none (-EINVAL).
- */
-struct bulk_mrset *bulk_region_mrset(struct bulk_region *region,
-				     struct bulk_dev *dev, u8 port);
-/**
- * bulk_region_by_key - the live region of a key, for a peer that asks
- * @uid: user whose lane will reach it, must own the region. Compares the secret
- * in constant time. A reference, or ERR_PTR(-EKEYREJECTED).
- */
-struct bulk_region *bulk_region_by_key(const struct bulk_key *key, kuid_t uid);
-/**
- * bulk_region_grant - note that a link has been told the key
- * Must come before KEY_RESOLVED is sent. Returns 0, 1 if the link has been
- * told already, -EKEYREJECTED if the region is going, -ENOMEM. May sleep. The
- * caller holds link->mutex from before this call until KEY_RESOLVED is queued,
- * and bulk_link_revoke() queues KEY_REVOKE under it: so the revocation never
- * overtakes the key.
- */
-int bulk_region_grant(struct bulk_region *region, struct bulk_link *link);
-/* KEY_REVOKED has come from a link. */
-void bulk_region_answered(struct bulk_link *link, u32 id, u32 generation);
-/*
- * All data lanes of user @uid on @link are destroyed: those keys that the other
- * host was asked to give up are out of its reach. Grants of live regions stay,
- * as its key cache does. uid INVALID_UID: the link is over, ends all grants.
- */
-void bulk_region_link_gone(struct bulk_link *link, kuid_t uid);
-
-/**
- * bulk_pin_charge - charge @npages to an address space's pinned_vm
- * -ENOMEM beyond RLIMIT_MEMLOCK without CAP_IPC_LOCK.
- */
-int bulk_pin_charge(struct mm_struct *mm, unsigned long npages);
-void bulk_pin_uncharge(struct mm_struct *mm, unsigned long npages);
 
 /* ------------------------------------------------------------------- owner.c */
 
@@ -363,28 +269,6 @@ int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
  * dead, -ENOBUFS if nothing is promised, -EMSGSIZE if @len is too much.
  */
 int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len);
-
-/* -------------------------------------------------------------------- link.c */
-
-struct bulk_link *bulk_link_get_ref(struct bulk_link *link);
-void bulk_link_put(struct bulk_link *link);
-/* Ask the other host to stop using a key. May fail silently if the link has. */
-void bulk_link_revoke(struct bulk_link *link, u32 id, u32 generation);
-/*
- * Destroy the data lanes of a user on this link; bulk_region_link_gone() follows
- * when nothing of them can reach memory any more. Asynchronous.
- */
-void bulk_link_fence(struct bulk_link *link, kuid_t uid);
-/* Tell the other host about @region's key, unasked. Process context. */
-void bulk_link_announce(struct bulk_link *link, struct bulk_region *region);
-void bulk_link_init(void);
-/*
- * A channel begins, or ends, in a network namespace: other hosts can connect while there
- * is one; links outlive the last one in the initial namespace only.
- */
-int bulk_link_listen(struct net *net);
-void bulk_link_unlisten(struct net *net);
-ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
 
 /* ---------------------------------------------------------------- endpoint.c */
 

@@ -75,7 +75,7 @@ static struct bulk_rchan *rchan_get(struct bulk_link *link, u64 token, kuid_t ui
 	int err;
 
 	lockdep_assert_held(&link->mutex);
-	xa_for_each(&link->rchans, id, rchan) {
+	xa_for_each(&link->eps->rchans, id, rchan) {
 		if (rchan->token == token && uid_eq(rchan->uid, uid) &&
 		    rchan->state != BULK_RCHAN_DEAD && rchan->nr_eps) {
 			kref_get(&rchan->ref);
@@ -96,8 +96,8 @@ static struct bulk_rchan *rchan_get(struct bulk_link *link, u64 token, kuid_t ui
 	rchan->token = token;
 	rchan->uid = uid;
 	INIT_LIST_HEAD(&rchan->eps);
-	err = xa_alloc_cyclic(&link->rchans, &rchan->id, rchan, xa_limit_31b,
-			      &link->next_rchan, GFP_KERNEL);
+	err = xa_alloc_cyclic(&link->eps->rchans, &rchan->id, rchan, xa_limit_31b,
+			      &link->eps->next_rchan, GFP_KERNEL);
 	if (err < 0) {
 		rchan_put(rchan);
 		return ERR_PTR(err);
@@ -263,7 +263,7 @@ void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 		/* cancelled messages leave their part of the window to other endpoints */
 		bulk_link_kick(ep->rchan->link);
 		/* whoever waits for a key on its behalf need not any more */
-		wake_up_all(&ep->rchan->link->key_wait);
+		bulk_key_wake(ep->rchan->link);
 	}
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
@@ -643,7 +643,7 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	}
 	refcount_inc(&ch->refs);
 	do {
-		link = bulk_link_open(ch, &remote);
+		link = bulk_link_open(ch->net, ch->dev, ch->port, &ch->addr, &remote);
 		if (IS_ERR(link)) {
 			err = PTR_ERR(link);
 			break;
@@ -736,12 +736,12 @@ int bulk_ep_close(struct bulk_channel *ch, u32 handle)
 /* ch->lock held: the worker has something to tell. */
 static void inbound_dirty(struct bulk_inbound *in)
 {
-	spin_lock(&in->link->lock);
+	spin_lock(&in->link->eps->lock);
 	if (list_empty(&in->dirty_list)) {
 		refcount_inc(&in->ref);
-		list_add_tail(&in->dirty_list, &in->link->dirty);
+		list_add_tail(&in->dirty_list, &in->link->eps->dirty);
 	}
-	spin_unlock(&in->link->lock);
+	spin_unlock(&in->link->eps->lock);
 	bulk_link_kick(in->link);
 }
 
@@ -783,17 +783,14 @@ void bulk_ep_close_all(struct bulk_channel *ch)
 /* @answer: to an OPENED that nobody waits for */
 static int send_closed(struct bulk_link *link, u32 target, u64 last, bool answer)
 {
-	struct bulk_ctl_msg *msg;
 	struct bulk_closed *m = bulk_ctl_alloc(link, BULK_CLOSED, sizeof(*m), GFP_KERNEL);
 
 	if (!m)
 		return -ENOMEM;
 	m->id = cpu_to_le32(target);
 	m->last = cpu_to_le64(last);
-	if (answer) {
-		msg = container_of((void *)m, struct bulk_ctl_msg, data);
-		msg->weight = struct_size(msg, data, msg->len);
-	}
+	if (answer)
+		bulk_ctl_answer(m);
 	bulk_ctl_queue(link, m);
 	return 0;
 }
@@ -833,18 +830,13 @@ static void rchan_up(struct bulk_rchan *rchan)
 			bulk_ep_up(ep);
 }
 
-/**
- * bulk_rchan_opened - OPENED has come
- * @link: link, its mutex held
- * @m: the message
- *
- * If nobody waits for it (any more), the target is told to forget it.
- *
- * Return: 0, or an error that closes the link.
+/*
+ * OPENED has come. If nobody waits for it (any more), the target is told to forget it.
  */
-int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m)
+static int rchan_opened(struct bulk_link *link, const struct bulk_hdr *h)
 {
-	struct bulk_rchan *rchan = xa_load(&link->rchans, le32_to_cpu(m->opener));
+	const struct bulk_opened *m = (const void *)h;
+	struct bulk_rchan *rchan = xa_load(&link->eps->rchans, le32_to_cpu(m->opener));
 	bool first = m->h.flags & BULK_OPENED_FIRST;
 
 	if (!rchan || rchan->state == BULK_RCHAN_DEAD) {	/* its lane has failed meanwhile */
@@ -869,15 +861,10 @@ int bulk_rchan_opened(struct bulk_link *link, const struct bulk_opened *m)
 	return 0;
 }
 
-/**
- * bulk_rchan_closed - REFUSED, or the target's CLOSED, has come
- * @link: link, its mutex held
- * @id: our number for the remote channel
- * @err: what endpoints report
- */
-void bulk_rchan_closed(struct bulk_link *link, u32 id, int err)
+/* REFUSED, or the target's CLOSED, has come: endpoints report @err. */
+static void rchan_closed(struct bulk_link *link, u32 id, int err)
 {
-	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+	struct bulk_rchan *rchan = xa_load(&link->eps->rchans, id);
 
 	if (rchan && (rchan->state == BULK_RCHAN_OPENING || rchan->state == BULK_RCHAN_OPEN))
 		bulk_rchan_down(rchan, err);
@@ -893,38 +880,33 @@ static void rchan_writable(struct bulk_rchan *rchan)
 		bulk_ep_writable(ep, true);
 }
 
-/**
- * bulk_rchan_window - WINDOW has come
- * @link: link, its mutex held
- * @id: our number for the remote channel
- * @limit: messages that may be sent in all
- *
- * A window never shrinks. Endpoints that were refused for want of one are told.
+/*
+ * WINDOW has come. A window never shrinks. Endpoints that were refused for want of one
+ * are told.
  */
-void bulk_rchan_window(struct bulk_link *link, u32 id, u32 limit)
+static int rchan_window(struct bulk_link *link, const struct bulk_hdr *h)
 {
-	struct bulk_rchan *rchan = xa_load(&link->rchans, id);
+	const struct bulk_window *m = (const void *)h;
+	struct bulk_rchan *rchan = xa_load(&link->eps->rchans, le32_to_cpu(m->opener));
 
 	if (!rchan || rchan->state != BULK_RCHAN_OPEN)
-		return;
-	rchan_raise(rchan, limit, true);
+		return 0;
+	rchan_raise(rchan, le32_to_cpu(m->limit), true);
 	rchan_writable(rchan);
+	return 0;
 }
 
-/**
- * bulk_rchan_work - open, report and close remote channels
- * @link: link, its mutex held; its worker
- *
- * A remote channel without endpoints, or a dead one, leaves when its host need not be
- * told any more; one whose OPEN is not answered yet waits for that.
+/*
+ * Open, report and close remote channels. One without endpoints, or a dead one, leaves when
+ * its host need not be told any more; one whose OPEN is not answered yet waits for that.
  */
-void bulk_rchan_work(struct bulk_link *link)
+static void rchan_work(struct bulk_link *link)
 {
 	bool ready = link->state == BULK_LINK_READY;
 	struct bulk_rchan *rchan;
 	unsigned long id;
 
-	xa_for_each(&link->rchans, id, rchan) {
+	xa_for_each(&link->eps->rchans, id, rchan) {
 		if (rchan->state == BULK_RCHAN_NEW && rchan_awaits_first(rchan))
 			bulk_link_kick_later(link, FIRST_WAIT);
 		else
@@ -940,46 +922,39 @@ void bulk_rchan_work(struct bulk_link *link)
 			rchan->opened = false;
 		}
 		rchan->state = BULK_RCHAN_DEAD;
-		xa_erase(&link->rchans, id);
+		xa_erase(&link->eps->rchans, id);
 		rchan_put(rchan);	/* endpoints keep theirs */
 	}
 }
 
-/**
- * bulk_rchan_waiting - look for OPENs without an answer
- * @link: link, its mutex held
- * @asked: jiffies
- * @waiting: set if there are any
- *
- * Return: true if one was sent before @asked.
- */
-bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked, bool *waiting)
+/* OPEN is answered without any waiting: a peer that does not is out of order. */
+static bool ep_link_waiting(struct bulk_link *link, unsigned long asked)
 {
 	struct bulk_rchan *rchan;
+	bool waiting = false;
 	unsigned long id;
 
-	xa_for_each(&link->rchans, id, rchan) {
+	xa_for_each(&link->eps->rchans, id, rchan) {
 		if (rchan->state != BULK_RCHAN_OPENING)
 			continue;
-		*waiting = true;
-		if (time_before(rchan->since, asked))
-			return true;
+		waiting = true;
+		if (time_before(rchan->since, asked)) {
+			bulk_ctl_fail(link, -ETIMEDOUT);
+			break;
+		}
 	}
-	return false;
+	return waiting;
 }
 
-/**
- * bulk_rchan_drop_all - the link is over, all its lanes are gone
- * @link: link, its mutex held
- */
-void bulk_rchan_drop_all(struct bulk_link *link)
+/* The link is over, all its lanes are gone. */
+static void rchan_drop_all(struct bulk_link *link)
 {
 	struct bulk_rchan *rchan;
 	unsigned long id;
 
-	xa_for_each(&link->rchans, id, rchan) {
+	xa_for_each(&link->eps->rchans, id, rchan) {
 		bulk_rchan_down(rchan, link->err);
-		xa_erase(&link->rchans, id);
+		xa_erase(&link->eps->rchans, id);
 		rchan_put(rchan);
 	}
 }
@@ -1085,19 +1060,13 @@ static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *firs
 	return place && !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
 }
 
-/**
- * bulk_inbound_open - OPEN has come
- * @link: link, its mutex held
- * @m: the message, its length checked
- *
- * Answers OPENED or REFUSED, after it has delivered the message that came with it.
- *
- * Context: the control lane's completions.
- *
- * Return: 0, or an error that closes the link.
+/*
+ * OPEN has come. Answers OPENED or REFUSED, after it has delivered the message that came
+ * with it.
  */
-int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
+static int inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 {
+	const struct bulk_open *m = (const void *)h;
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
 	const struct bulk_first *first = NULL;
 	enum bulk_refusal reason = BULK_REFUSE_NONE;
@@ -1133,8 +1102,8 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_open *m)
 	in->uid = uid;
 	INIT_LIST_HEAD(&in->ch_list);
 	INIT_LIST_HEAD(&in->dirty_list);
-	err = xa_alloc_cyclic(&link->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
-			      &link->next_inbound, GFP_KERNEL);
+	err = xa_alloc_cyclic(&link->eps->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
+			      &link->eps->next_inbound, GFP_KERNEL);
 	if (err < 0) {
 		bulk_link_put(link);
 		goto free;
@@ -1188,9 +1157,9 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 	struct bulk_channel *ch = in->ch;
 	bool dirty;
 
-	xa_erase(&link->inbounds, in->id);
+	xa_erase(&link->eps->inbounds, in->id);
 	if (in->closing)
-		WRITE_ONCE(link->nr_closing, link->nr_closing - 1);
+		WRITE_ONCE(link->eps->nr_closing, link->eps->nr_closing - 1);
 	spin_lock_bh(&ch->lock);
 	if (!list_empty(&in->ch_list)) {
 		list_del_init(&in->ch_list);
@@ -1200,10 +1169,10 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 		bulk_inbound_grant(ch);
 	}
 	in->dead = true;
-	spin_lock(&link->lock);
+	spin_lock(&link->eps->lock);
 	dirty = !list_empty(&in->dirty_list);
 	list_del_init(&in->dirty_list);
-	spin_unlock(&link->lock);
+	spin_unlock(&link->eps->lock);
 	spin_unlock_bh(&ch->lock);
 	bulk_local_wake(ch);
 	if (dirty)
@@ -1223,17 +1192,12 @@ static bool inbound_all_received(struct bulk_link *link, struct bulk_inbound *in
 	return all;
 }
 
-/**
- * bulk_inbound_closed - the opener's CLOSED has come
- * @link: link, its mutex held
- * @id: our number for the inbound channel
- * @last: sequence of its last message on the lane, which may be still to come
- *
- * Return: 0, or an error that closes the link.
+/*
+ * The opener's CLOSED has come. Messages up to @last on the lane may be still to come.
  */
-int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
+static int inbound_closed(struct bulk_link *link, u32 id, u64 last)
 {
-	struct bulk_inbound *in = xa_load(&link->inbounds, id);
+	struct bulk_inbound *in = xa_load(&link->eps->inbounds, id);
 
 	if (!in)	/* its lane has failed meanwhile */
 		return 0;
@@ -1241,18 +1205,15 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 		return -EPROTO;
 	in->closing = true;
 	in->last = last;
-	WRITE_ONCE(link->nr_closing, link->nr_closing + 1);
-	smp_mb();	/* pairs with lane_recv() */
+	WRITE_ONCE(link->eps->nr_closing, link->eps->nr_closing + 1);
+	smp_mb();	/* pairs with bulk_inbound_received() */
 	if (inbound_all_received(link, in))
 		inbound_drop(link, in);
 	return 0;
 }
 
-/**
- * bulk_inbound_work - tell senders of windows and dead channels
- * @link: link, READY, its mutex held; its worker
- */
-void bulk_inbound_work(struct bulk_link *link)
+/* Tell senders of windows and dead channels. */
+static void inbound_work(struct bulk_link *link)
 {
 	struct bulk_inbound *in;
 	unsigned long id;
@@ -1262,11 +1223,11 @@ void bulk_inbound_work(struct bulk_link *link)
 		struct bulk_closed *closed = NULL;
 		bool dead;
 
-		spin_lock_bh(&link->lock);
-		in = list_first_entry_or_null(&link->dirty, struct bulk_inbound, dirty_list);
+		spin_lock_bh(&link->eps->lock);
+		in = list_first_entry_or_null(&link->eps->dirty, struct bulk_inbound, dirty_list);
 		if (in)
 			list_del_init(&in->dirty_list);
-		spin_unlock_bh(&link->lock);
+		spin_unlock_bh(&link->eps->lock);
 		if (!in)
 			break;
 		spin_lock_bh(&in->ch->lock);
@@ -1298,22 +1259,18 @@ void bulk_inbound_work(struct bulk_link *link)
 		inbound_put(in);
 	}
 	/* CLOSED that came before the last messages it speaks of */
-	xa_for_each(&link->inbounds, id, in)
+	xa_for_each(&link->eps->inbounds, id, in)
 		if (in->closing && inbound_all_received(link, in))
 			inbound_drop(link, in);
 }
 
-/**
- * bulk_inbound_drop_all - a lane or the link is gone
- * @link: mutex held
- * @uid: whose; INVALID_UID: everybody's
- */
-void bulk_inbound_drop_all(struct bulk_link *link, kuid_t uid)
+/* The lane of a user (INVALID_UID: of everybody) is gone. */
+static void inbound_drop_all(struct bulk_link *link, kuid_t uid)
 {
 	struct bulk_inbound *in;
 	unsigned long id;
 
-	xa_for_each(&link->inbounds, id, in)
+	xa_for_each(&link->eps->inbounds, id, in)
 		if (!uid_valid(uid) || uid_eq(in->uid, uid))
 			inbound_drop(link, in);
 }
@@ -1341,7 +1298,7 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 	if (len > RDMA_BULK_SLOT_PAYLOAD)
 		return -EPROTO;
 	rcu_read_lock();
-	in = xa_load(&link->inbounds, le32_to_cpu(m->target));
+	in = xa_load(&link->eps->inbounds, le32_to_cpu(m->target));
 	if (in && !refcount_inc_not_zero(&in->ref))
 		in = NULL;
 	rcu_read_unlock();
@@ -1383,4 +1340,173 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 	}
 	inbound_put(in);
 	return err;
+}
+
+/**
+ * bulk_inbound_received - lane->rx_seq says so, too, now
+ * @lane: data lane
+ *
+ * Context: the data lane's completions.
+ */
+void bulk_inbound_received(struct bulk_lane *lane)
+{
+	smp_mb();	/* pairs with inbound_closed() */
+	if (READ_ONCE(lane->link->eps->nr_closing))
+		bulk_link_kick(lane->link);
+}
+
+/* ------------------------------------------------------------------ part of a link */
+
+static int ep_link_attach(struct bulk_link *link)
+{
+	struct bulk_link_eps *eps = kzalloc(sizeof(*eps), GFP_KERNEL);
+
+	if (!eps)
+		return -ENOMEM;
+	xa_init_flags(&eps->rchans, XA_FLAGS_ALLOC1);
+	xa_init_flags(&eps->inbounds, XA_FLAGS_ALLOC1);
+	spin_lock_init(&eps->lock);
+	INIT_LIST_HEAD(&eps->dirty);
+	link->eps = eps;
+	return 0;
+}
+
+static void ep_link_release(struct bulk_link *link)
+{
+	struct bulk_link_eps *eps = link->eps;
+
+	if (!eps)
+		return;
+	xa_destroy(&eps->rchans);
+	xa_destroy(&eps->inbounds);
+	kfree(eps);
+}
+
+static void ep_link_work(struct bulk_link *link)
+{
+	if (link->state == BULK_LINK_READY)
+		inbound_work(link);
+	rchan_work(link);
+}
+
+static bool ep_link_wanted(struct bulk_link *link)
+{
+	return !xa_empty(&link->eps->rchans);
+}
+
+static bool ep_uses_lane(struct bulk_lane *lane)
+{
+	struct bulk_link_eps *eps = lane->link->eps;
+	struct bulk_rchan *rchan;
+	struct bulk_inbound *in;
+	unsigned long id;
+
+	xa_for_each(&eps->rchans, id, rchan)
+		if (rchan->lane == lane)
+			return true;
+	xa_for_each(&eps->inbounds, id, in)
+		if (uid_eq(in->uid, lane->uid))
+			return true;
+	return false;
+}
+
+static void ep_lane_down(struct bulk_lane *lane)
+{
+	struct bulk_rchan *rchan;
+	unsigned long id;
+
+	xa_for_each(&lane->link->eps->rchans, id, rchan)
+		if (rchan->lane == lane)
+			bulk_rchan_down(rchan, lane->conn.smbd.err);
+}
+
+static void ep_link_down(struct bulk_link *link)
+{
+	inbound_drop_all(link, INVALID_UID);
+	rchan_drop_all(link);
+}
+
+static struct bulk_link_client ep_link_client = {
+	.attach		= ep_link_attach,
+	.release	= ep_link_release,
+	.work		= ep_link_work,
+	.waiting	= ep_link_waiting,
+	.wanted		= ep_link_wanted,
+	.uses_lane	= ep_uses_lane,
+	.lane_down	= ep_lane_down,
+	.lane_gone	= inbound_drop_all,
+	.down		= ep_link_down,
+};
+
+/* ------------------------------------------------------------------ control messages */
+
+static bool open_length(const struct bulk_hdr *h, u32 len)
+{
+	u32 least = sizeof(struct bulk_open);
+
+	if (!(h->flags & BULK_OPEN_FIRST))
+		return len == least;
+	least += sizeof(struct bulk_first);
+	return len >= least && len <= least + BULK_FIRST_MAX;
+}
+
+static int recv_refused(struct bulk_link *link, const struct bulk_hdr *h)
+{
+	const struct bulk_refused *m = (const void *)h;
+
+	rchan_closed(link, le32_to_cpu(m->id), -ECONNREFUSED);
+	return 0;
+}
+
+static int recv_closed(struct bulk_link *link, const struct bulk_hdr *h)
+{
+	const struct bulk_closed *m = (const void *)h;
+
+	if (!(h->flags & BULK_CLOSED_TARGET))
+		return inbound_closed(link, le32_to_cpu(m->id), le64_to_cpu(m->last));
+	rchan_closed(link, le32_to_cpu(m->id), -ECONNRESET);
+	return 0;
+}
+
+static const struct bulk_ctl_handler open_handler = {
+	.flags	= BULK_OPEN_FIRST,
+	.length	= open_length,
+	.recv	= inbound_open,
+};
+
+static const struct bulk_ctl_handler opened_handler = {
+	.len	= sizeof(struct bulk_opened),
+	.flags	= BULK_OPENED_FIRST,
+	.answer	= true,
+	.recv	= rchan_opened,
+};
+
+static const struct bulk_ctl_handler refused_handler = {
+	.len	= sizeof(struct bulk_refused),
+	.answer	= true,
+	.recv	= recv_refused,
+};
+
+static const struct bulk_ctl_handler closed_handler = {
+	.len	= sizeof(struct bulk_closed),
+	.flags	= BULK_CLOSED_TARGET,
+	.recv	= recv_closed,
+};
+
+static const struct bulk_ctl_handler window_handler = {
+	.len	= sizeof(struct bulk_window),
+	.recv	= rchan_window,
+};
+
+/**
+ * bulk_ep_init - at module load
+ */
+void bulk_ep_init(void)
+{
+	bulk_ctl_handle(BULK_OPEN, &open_handler);
+	bulk_ctl_handle(BULK_OPENED, &opened_handler);
+	bulk_ctl_handle(BULK_REFUSED, &refused_handler);
+	bulk_ctl_handle(BULK_CLOSED, &closed_handler);
+	bulk_ctl_handle(BULK_WINDOW, &window_handler);
+	bulk_link_client_add(&ep_link_client);
 }

@@ -15,6 +15,7 @@
 
 #include "bulk.h"
 #include "file.h"
+#include "link.h"
 
 #define BULK_MODULE_VERSION	"0.1.0"
 
@@ -128,12 +129,11 @@ static int __init bulk_init(void)
 	/* the order in which they let go of a device */
 	bulk_link_init();
 	bulk_channel_init();
-	err = bulk_region_init();
-	if (err)
-		goto exit_submit;
+	bulk_mem_init();
+	bulk_ep_init();
 	err = bulk_device_init();
 	if (err)
-		goto exit_region;
+		goto exit_submit;
 	err = misc_register(&bulk_misc);
 	if (err)
 		goto exit_device;
@@ -141,8 +141,6 @@ static int __init bulk_init(void)
 
 exit_device:
 	bulk_device_exit();
-exit_region:
-	bulk_region_exit();
 exit_submit:
 	bulk_submit_exit();
 destroy_wq:
@@ -159,7 +157,7 @@ static void __exit bulk_exit(void)
 	/* As if all devices were removed: links, and the operations on them, end. */
 	bulk_device_exit();
 	bulk_channel_exit();
-	bulk_region_exit();
+	bulk_mem_exit();
 	bulk_submit_exit();
 	/* What is being freed may still have to put its owner. */
 	flush_workqueue(bulk_wq);

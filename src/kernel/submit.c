@@ -617,7 +617,7 @@ static int wait_for_key(struct bulk_op *op, struct bulk_ep *ep, bool nonblock)
 	if (bulk_rkey_state(rkey) == BULK_RKEY_RESOLVING) {
 		if (nonblock)
 			return BULK_SUBMIT_BLOCK;
-		if (wait_event_killable(ep->rchan->link->key_wait,
+		if (wait_event_killable(*bulk_key_queue(ep->rchan->link),
 					bulk_rkey_state(rkey) != BULK_RKEY_RESOLVING ||
 					READ_ONCE(ep->state) != BULK_EP_UP))
 			return -EINTR;
@@ -904,7 +904,7 @@ int bulk_submit(struct bulk_channel *ch, const struct rdma_bulk_cmd *cmd, bool n
 		if (!region || !region->mem.access)
 			err = -ENOENT;
 		else if (!ep->local)	/* this kernel knows it */
-			bulk_link_announce(ep->rchan->link, region);
+			bulk_key_announce(ep->rchan->link, region);
 		if (region)
 			bulk_region_put(region);
 	}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /*
- * Keys of other hosts' regions, as resolved over the control lane, and answers
- * to other hosts that ask for ours.
+ * Keys of other hosts' regions, as resolved over the control lane.
  *
  * A link caches what it has resolved: a key becomes an array of rkeys with the
  * region's bounds and rights. Every operation is checked against that before it
@@ -12,16 +11,16 @@
  * it is left, KEY_REVOKED is answered. It also dies with its link, by refusal,
  * and, unused, when the cache is full.
  *
- * Locks: link->lock covers the table; a poster takes its lane's lock,
+ * Locks: keys->lock covers the table; a poster takes its lane's lock,
  * increments @posted and then looks at @state; the revoker changes @state and
  * then looks at @posted (both with full barriers), so one of them sees the other.
- *
- * Answering KEY_RESOLVE may have to register memory, so each is a work item; a
- * peer may have BULK_RESOLVES_MAX of them under way.
  */
 #include <linux/hash.h>
-#include "link.h"
-#include "base/trace.h"
+
+#include "mem/private.h"
+
+#define KEYS_MAX	16384		/* of a link */
+#define KEY_RKEYS_MAX	(4u << 20)	/* rkeys in them */
 
 /* ------------------------------------------------------------------- the cache */
 
@@ -44,15 +43,15 @@ void bulk_key_put(struct bulk_rkey *rkey)
 	}
 }
 
-/* link->lock held: off the table; its reference goes to the caller. */
+/* link->keys->lock held: off the table; its reference goes to the caller. */
 static void rkey_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
 {
 	hash_del(&rkey->node);
 	list_del_init(&rkey->lru);
-	link->nr_keys--;
-	link->nr_rkeys -= rkey->total;
+	link->keys->nr_keys--;
+	link->keys->nr_rkeys -= rkey->total;
 	if (rkey->req && rkey->state == BULK_RKEY_RESOLVING)
-		link->resolving--;
+		link->keys->resolving--;
 }
 
 static void key_trace(const struct bulk_link *link, const struct bulk_key *key,
@@ -66,7 +65,7 @@ static struct bulk_rkey *rkey_lookup(struct bulk_link *link, const struct bulk_k
 {
 	struct bulk_rkey *rkey;
 
-	hash_for_each_possible(link->keys, rkey, node, rkey_hash(key))
+	hash_for_each_possible(link->keys->table, rkey, node, rkey_hash(key))
 		if (uid_eq(rkey->uid, uid) && !memcmp(&rkey->key, key, sizeof(*key)))
 			return rkey;
 	return NULL;
@@ -77,7 +76,7 @@ static struct bulk_rkey *rkey_by_req(struct bulk_link *link, u32 req)
 	struct bulk_rkey *rkey;
 
 	/* those being resolved are the youngest */
-	list_for_each_entry_reverse(rkey, &link->key_lru, lru)
+	list_for_each_entry_reverse(rkey, &link->keys->lru, lru)
 		if (rkey->req == req && rkey->state == BULK_RKEY_RESOLVING)
 			return rkey;
 	return NULL;
@@ -100,13 +99,13 @@ static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_ke
 	return rkey;
 }
 
-/* link->lock held: insert; drops the least recently used idle key if full. */
+/* link->keys->lock held: insert; drops the least recently used idle key if full. */
 static struct bulk_rkey *rkey_insert(struct bulk_link *link, struct bulk_rkey *rkey)
 {
 	struct bulk_rkey *old, *victim = NULL;
 
-	if (link->nr_keys >= BULK_KEYS_MAX) {
-		list_for_each_entry(old, &link->key_lru, lru) {
+	if (link->keys->nr_keys >= KEYS_MAX) {
+		list_for_each_entry(old, &link->keys->lru, lru) {
 			if (refcount_read(&old->ref) == 1 && !atomic_read(&old->posted)) {
 				victim = old;
 				rkey_unhash(link, victim);
@@ -114,9 +113,9 @@ static struct bulk_rkey *rkey_insert(struct bulk_link *link, struct bulk_rkey *r
 			}
 		}
 	}
-	hash_add(link->keys, &rkey->node, rkey_hash(&rkey->key));
-	list_add_tail(&rkey->lru, &link->key_lru);
-	link->nr_keys++;
+	hash_add(link->keys->table, &rkey->node, rkey_hash(&rkey->key));
+	list_add_tail(&rkey->lru, &link->keys->lru);
+	link->keys->nr_keys++;
 	return victim;
 }
 
@@ -148,14 +147,14 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	struct bulk_rkey *rkey, *new, *victim;
 
 	*fresh = false;
-	spin_lock_bh(&link->lock);
+	spin_lock_bh(&link->keys->lock);
 	rkey = rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
 		if (rkey->state == BULK_RKEY_READY)
-			list_move_tail(&rkey->lru, &link->key_lru);
+			list_move_tail(&rkey->lru, &link->keys->lru);
 	}
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	if (rkey)
 		return rkey;
 	if (!ask)
@@ -165,31 +164,31 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	m = bulk_ctl_alloc(link, BULK_KEY_RESOLVE, sizeof(*m), GFP_KERNEL);
 	if (!new || !m) {
 		kfree(new);
-		kfree(m ? container_of((void *)m, struct bulk_ctl_msg, data) : NULL);
+		bulk_ctl_free(m);
 		return ERR_PTR(-ENOMEM);
 	}
-	spin_lock_bh(&link->lock);
+	spin_lock_bh(&link->keys->lock);
 	rkey = rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
-		spin_unlock_bh(&link->lock);
+		spin_unlock_bh(&link->keys->lock);
 		kfree(new);
-		kfree(container_of((void *)m, struct bulk_ctl_msg, data));
+		bulk_ctl_free(m);
 		return rkey;
 	}
-	if (link->resolving >= BULK_RESOLVES_MAX) {
-		spin_unlock_bh(&link->lock);
+	if (link->keys->resolving >= BULK_RESOLVES_MAX) {
+		spin_unlock_bh(&link->keys->lock);
 		kfree(new);
-		kfree(container_of((void *)m, struct bulk_ctl_msg, data));
+		bulk_ctl_free(m);
 		return ERR_PTR(-EAGAIN);
 	}
-	link->resolving++;
-	if (!++link->next_req)
-		link->next_req = 1;
-	new->req = link->next_req;
+	link->keys->resolving++;
+	if (!++link->keys->next_req)
+		link->keys->next_req = 1;
+	new->req = link->keys->next_req;
 	victim = rkey_insert(link, new);
 	refcount_inc(&new->ref);
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	if (victim)
 		bulk_key_put(victim);
 	key_send_resolve(link, new, m);
@@ -243,7 +242,7 @@ u32 bulk_key_at(const struct bulk_rkey *rkey, u64 addr, u64 *run)
 bool bulk_key_post(struct bulk_rkey *rkey)
 {
 	atomic_inc(&rkey->posted);
-	smp_mb__after_atomic();		/* pairs with bulk_key_revoke() */
+	smp_mb__after_atomic();		/* pairs with key_recv_revoke() */
 	if (READ_ONCE(rkey->state) == BULK_RKEY_READY)
 		return true;
 	bulk_key_posted_done(rkey);
@@ -268,13 +267,31 @@ void bulk_key_posted_done(struct bulk_rkey *rkey)
 /* Whoever waits for a key may go on now. */
 static void rkey_pump(struct bulk_link *link)
 {
-	struct bulk_lane *lane;
-
-	lockdep_assert_held(&link->mutex);
-	list_for_each_entry(lane, &link->lanes, list)
-		bulk_lane_pump(lane);
-	wake_up_all(&link->key_wait);
+	bulk_link_pump(link);
+	wake_up_all(&link->keys->wait);
 	bulk_link_kick(link);	/* and who was refused for want of a place */
+}
+
+/**
+ * bulk_key_queue - where to wait for the end of RESOLVING
+ * @link: link of the keys
+ *
+ * Return: the queue.
+ */
+wait_queue_head_t *bulk_key_queue(struct bulk_link *link)
+{
+	return &link->keys->wait;
+}
+
+/**
+ * bulk_key_wake - have all who wait for a key look again
+ * @link: link of the keys
+ *
+ * Context: any.
+ */
+void bulk_key_wake(struct bulk_link *link)
+{
+	wake_up_all(&link->keys->wait);
 }
 
 /* ------------------------------------------------------------- what peers tell us */
@@ -297,15 +314,10 @@ static int resolved_check(const struct bulk_key_resolved *m)
 	return 0;
 }
 
-/**
- * bulk_key_resolved - KEY_RESOLVED has come
- * @link: link, its mutex held
- * @m: the message, at least as long as its head
- *
- * Return: 0, or an error that closes the link.
- */
-int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
+/* KEY_RESOLVED has come, at least as long as its head. */
+static int key_recv_resolved(struct bulk_link *link, const struct bulk_hdr *h)
 {
+	const struct bulk_key_resolved *m = (const void *)h;
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
 	u32 total, first, count, i, req = le32_to_cpu(m->req);
 	struct bulk_rkey *rkey, *new = NULL, *victim = NULL;
@@ -334,7 +346,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 		}
 	}
 
-	spin_lock_bh(&link->lock);
+	spin_lock_bh(&link->keys->lock);
 	rkey = req ? rkey_by_req(link, req) : rkey_lookup(link, &m->key, uid);
 	if (!rkey && new) {
 		rkey = new;
@@ -346,7 +358,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 	    memcmp(&rkey->key, &m->key, sizeof(m->key)) || rkey->have != first ||
 	    (first && rkey->total != total))
 		goto out;
-	if (!first && link->nr_rkeys + total > BULK_LINK_RKEYS_MAX)
+	if (!first && link->keys->nr_rkeys + total > KEY_RKEYS_MAX)
 		goto out;
 	if (!first) {
 		swap(rkey->rkeys, rkeys);
@@ -355,7 +367,7 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 		rkey->span = le64_to_cpu(m->span);
 		rkey->access = le32_to_cpu(m->access);
 		rkey->total = total;
-		link->nr_rkeys += total;
+		link->keys->nr_rkeys += total;
 	}
 	for (i = 0; i < count; i++)
 		rkey->rkeys[first + i] = le32_to_cpu(m->rkey[i]);
@@ -363,12 +375,12 @@ int bulk_key_resolved(struct bulk_link *link, const struct bulk_key_resolved *m)
 	if (rkey->have == total) {
 		key_trace(link, &rkey->key, "resolved");
 		if (rkey->req)
-			link->resolving--;
+			link->keys->resolving--;
 		/* all other fields are there; pairs with bulk_rkey_state() */
 		smp_store_release(&rkey->state, BULK_RKEY_READY);
 	}
 out:
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	kvfree(rkeys);
 	kfree(new);
 	if (victim)
@@ -377,27 +389,25 @@ out:
 	return 0;
 }
 
-/**
- * bulk_key_refused - KEY_REFUSED has come
- * @link: link, its mutex held
- * @req: of the KEY_RESOLVE
- */
-void bulk_key_refused(struct bulk_link *link, u32 req)
+/* KEY_REFUSED has come. */
+static int key_recv_refused(struct bulk_link *link, const struct bulk_hdr *h)
 {
+	const struct bulk_refused *m = (const void *)h;
 	struct bulk_rkey *rkey;
 
-	spin_lock_bh(&link->lock);
-	rkey = rkey_by_req(link, req);
+	spin_lock_bh(&link->keys->lock);
+	rkey = rkey_by_req(link, le32_to_cpu(m->id));
 	if (rkey) {
 		rkey_unhash(link, rkey);
 		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
 	}
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	if (rkey) {
 		key_trace(link, &rkey->key, "refused");
 		rkey_pump(link);
 		bulk_key_put(rkey);
 	}
+	return 0;
 }
 
 /**
@@ -413,9 +423,9 @@ bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
 	bool waiting = false;
 	LIST_HEAD(late);
 
-	spin_lock_bh(&link->lock);
-	if (link->resolving) {
-		list_for_each_entry_safe(rkey, next, &link->key_lru, lru) {
+	spin_lock_bh(&link->keys->lock);
+	if (link->keys->resolving) {
+		list_for_each_entry_safe(rkey, next, &link->keys->lru, lru) {
 			if (rkey->state != BULK_RKEY_RESOLVING)
 				continue;
 			if (time_before(rkey->since, asked)) {
@@ -427,7 +437,7 @@ bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
 			}
 		}
 	}
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	if (list_empty(&late))
 		return waiting;
 	rkey_pump(link);
@@ -451,38 +461,36 @@ static void key_send_revoked(struct bulk_link *link, u32 id, u32 generation)
 	bulk_ctl_queue(link, m);
 }
 
-/**
- * bulk_key_revoke - KEY_REVOKE has come
- * @link: link, its mutex held
- * @id: the key's
- * @generation: the key's
- *
- * All users' entries of it die; the answer goes when nothing posted with any of them is
- * left (bulk_key_work()).
+/*
+ * KEY_REVOKE has come: all users' entries of the key die; the answer goes when nothing
+ * posted with any of them is left (bulk_key_work()).
  */
-void bulk_key_revoke(struct bulk_link *link, u32 id, u32 generation)
+static int key_recv_revoke(struct bulk_link *link, const struct bulk_hdr *h)
 {
+	const struct bulk_key_revoke *m = (const void *)h;
+	u32 id = le32_to_cpu(m->id), generation = le32_to_cpu(m->generation);
 	struct bulk_rkey *rkey;
 	struct hlist_node *next;
 	unsigned int found = 0;
 
 	trace_bulk_key(link, id, generation, "revoke");
-	spin_lock_bh(&link->lock);
-	hash_for_each_possible_safe(link->keys, rkey, next, node, id) {
+	spin_lock_bh(&link->keys->lock);
+	hash_for_each_possible_safe(link->keys->table, rkey, next, node, id) {
 		if (le32_to_cpu(rkey->key.id) != id ||
 		    le32_to_cpu(rkey->key.generation) != generation)
 			continue;
 		rkey_unhash(link, rkey);
 		WRITE_ONCE(rkey->state, BULK_RKEY_REVOKED);
 		smp_mb();	/* pairs with bulk_key_post() */
-		list_add_tail(&rkey->lru, &link->revoked);
+		list_add_tail(&rkey->lru, &link->keys->revoked);
 		found++;
 	}
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	if (found)
 		rkey_pump(link);
 	else
 		key_send_revoked(link, id, generation);
+	return 0;
 }
 
 /**
@@ -494,22 +502,22 @@ void bulk_key_work(struct bulk_link *link)
 	struct bulk_rkey *rkey, *other, *next;
 	LIST_HEAD(done);
 
-	spin_lock_bh(&link->lock);
-	list_for_each_entry_safe(rkey, next, &link->revoked, lru)
+	spin_lock_bh(&link->keys->lock);
+	list_for_each_entry_safe(rkey, next, &link->keys->revoked, lru)
 		if (!atomic_read(&rkey->posted))
 			list_move_tail(&rkey->lru, &done);
-	spin_unlock_bh(&link->lock);
+	spin_unlock_bh(&link->keys->lock);
 	list_for_each_entry_safe(rkey, next, &done, lru) {
 		bool last = true;
 
 		list_del_init(&rkey->lru);
 		/* another user's entry of the same key may still be posted */
-		spin_lock_bh(&link->lock);
-		list_for_each_entry(other, &link->revoked, lru)
+		spin_lock_bh(&link->keys->lock);
+		list_for_each_entry(other, &link->keys->revoked, lru)
 			if (other->key.id == rkey->key.id &&
 			    other->key.generation == rkey->key.generation)
 				last = false;
-		spin_unlock_bh(&link->lock);
+		spin_unlock_bh(&link->keys->lock);
 		if (last)
 			key_send_revoked(link, le32_to_cpu(rkey->key.id),
 					 le32_to_cpu(rkey->key.generation));
@@ -526,166 +534,87 @@ void bulk_key_drop_all(struct bulk_link *link)
 	struct bulk_rkey *rkey, *next;
 	LIST_HEAD(keys);
 
-	spin_lock_bh(&link->lock);
-	list_for_each_entry_safe(rkey, next, &link->key_lru, lru) {
+	spin_lock_bh(&link->keys->lock);
+	list_for_each_entry_safe(rkey, next, &link->keys->lru, lru) {
 		rkey_unhash(link, rkey);
 		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
 		list_add_tail(&rkey->lru, &keys);
 	}
-	list_splice_tail_init(&link->revoked, &keys);
-	spin_unlock_bh(&link->lock);
-	wake_up_all(&link->key_wait);
+	list_splice_tail_init(&link->keys->revoked, &keys);
+	spin_unlock_bh(&link->keys->lock);
+	wake_up_all(&link->keys->wait);
 	list_for_each_entry_safe(rkey, next, &keys, lru) {
 		list_del_init(&rkey->lru);
 		bulk_key_put(rkey);
 	}
 }
 
-/* ------------------------------------------------------------- what peers ask us */
+/* ------------------------------------------------------------- part of a link */
 
-struct resolve_work {
-	struct work_struct	work;
-	struct bulk_link	*link;
-	struct bulk_key		key;
-	u32			req;
-	kuid_t			uid;
+/**
+ * bulk_key_attach - make the cache of a new link
+ * @link: link
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int bulk_key_attach(struct bulk_link *link)
+{
+	struct bulk_link_keys *keys = kzalloc(sizeof(*keys), GFP_KERNEL);
+
+	if (!keys)
+		return -ENOMEM;
+	spin_lock_init(&keys->lock);
+	hash_init(keys->table);
+	INIT_LIST_HEAD(&keys->lru);
+	INIT_LIST_HEAD(&keys->revoked);
+	init_waitqueue_head(&keys->wait);
+	link->keys = keys;
+	return 0;
+}
+
+/**
+ * bulk_key_release - nobody refers to a link any more
+ * @link: link
+ *
+ * Context: any.
+ */
+void bulk_key_release(struct bulk_link *link)
+{
+	if (!link->keys)
+		return;
+	/* those that were asked about when the link was over */
+	bulk_key_drop_all(link);
+	kfree(link->keys);
+}
+
+static bool key_resolved_length(const struct bulk_hdr *h, u32 len)
+{
+	return len >= sizeof(struct bulk_key_resolved);
+}
+
+static const struct bulk_ctl_handler key_resolved_handler = {
+	.answer	= true,
+	.length	= key_resolved_length,
+	.recv	= key_recv_resolved,
 };
 
-static int resolved_send(struct bulk_link *link, struct bulk_region *region,
-			 struct bulk_mrset *set, u32 req)
-{
-	u32 first, count, i;
+static const struct bulk_ctl_handler key_refused_handler = {
+	.len	= sizeof(struct bulk_refused),
+	.answer	= true,
+	.recv	= key_recv_refused,
+};
 
-	for (first = 0; first < set->count; first += count) {
-		struct bulk_key_resolved *m;
-
-		count = min_t(u32, set->count - first, BULK_RKEYS_MAX);
-		m = bulk_ctl_alloc(link, BULK_KEY_RESOLVED, struct_size(m, rkey, count),
-				   GFP_KERNEL);
-		if (!m)
-			return -ENOMEM;
-		m->req = cpu_to_le32(req);
-		m->uid = cpu_to_le32(from_kuid(&init_user_ns, region->uid));
-		m->key = region->key;
-		m->addr = cpu_to_le64(region->mem.addr);
-		m->region_length = cpu_to_le64(region->mem.length);
-		m->span = cpu_to_le64(set->span);
-		m->access = cpu_to_le32(region->mem.access);
-		m->total = cpu_to_le32(set->count);
-		m->first = cpu_to_le32(first);
-		m->count = cpu_to_le32(count);
-		for (i = 0; i < count; i++)
-			m->rkey[i] = cpu_to_le32(set->mr[first + i].rkey);
-		bulk_ctl_queue(link, m);
-	}
-	return 0;
-}
-
-static int resolve_one(struct bulk_link *link, struct bulk_region *region, u32 req)
-{
-	struct bulk_mrset *set;
-	int err;
-
-	/* its MRs stay while it is in use */
-	err = bulk_region_use(region, region->mem.addr, region->mem.length);
-	if (err)
-		return err;
-	set = bulk_region_mrset(region, link->dev, link->port);
-	if (IS_ERR(set)) {
-		err = PTR_ERR(set);
-		goto unuse;
-	}
-	/* a KEY_REVOKE must not come in between, nor the link's end */
-	mutex_lock(&link->mutex);
-	err = link->state == BULK_LINK_READY ? bulk_region_grant(region, link) : -ECONNRESET;
-	if (!err)
-		key_trace(link, &region->key, "grant");
-	if (err == 0 || (err == 1 && req))
-		err = resolved_send(link, region, set, req);
-	mutex_unlock(&link->mutex);
-unuse:
-	bulk_region_unuse(region);
-	return err;
-}
-
-static void resolve_work(struct work_struct *work)
-{
-	struct resolve_work *w = container_of(work, struct resolve_work, work);
-	struct bulk_link *link = w->link;
-	struct bulk_region *region;
-	struct bulk_refused *m;
-	int err;
-
-	region = bulk_region_by_key(&w->key, w->uid);
-	if (IS_ERR(region)) {
-		err = PTR_ERR(region);
-	} else {
-		err = resolve_one(link, region, w->req);
-		bulk_region_put(region);
-	}
-	if (err < 0) {
-		m = bulk_ctl_alloc(link, BULK_KEY_REFUSED, sizeof(*m), GFP_KERNEL);
-		if (m) {
-			m->id = cpu_to_le32(w->req);
-			m->reason = cpu_to_le32(err == -ENOMEM ? BULK_REFUSE_NOMEM :
-								 BULK_REFUSE_KEY);
-			bulk_ctl_queue(link, m);
-		}
-	}
-	atomic_dec(&link->resolves);
-	bulk_link_put(link);
-	kfree(w);
-}
+static const struct bulk_ctl_handler key_revoke_handler = {
+	.len	= sizeof(struct bulk_key_revoke),
+	.recv	= key_recv_revoke,
+};
 
 /**
- * bulk_key_resolve - KEY_RESOLVE has come
- * @link: link, its mutex held
- * @m: the message, its length checked
- *
- * A worker answers: memory may have to be registered.
- *
- * Return: 0, or an error that closes the link.
+ * bulk_key_init - at module load
  */
-int bulk_key_resolve(struct bulk_link *link, const struct bulk_key_resolve *m)
+void bulk_key_init(void)
 {
-	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
-	struct resolve_work *w;
-
-	/* an answer may have been sent before it is counted as such */
-	if (!m->req || !uid_valid(uid) ||
-	    atomic_read(&link->resolves) >= 2 * BULK_RESOLVES_MAX)
-		return -EPROTO;
-	w = kzalloc(sizeof(*w), GFP_KERNEL);
-	if (!w)
-		return -ENOMEM;
-	w->key = m->key;
-	w->req = le32_to_cpu(m->req);
-	w->uid = uid;
-	w->link = bulk_link_get_ref(link);
-	atomic_inc(&link->resolves);
-	INIT_WORK(&w->work, resolve_work);
-	queue_work(bulk_wq, &w->work);
-	return 0;
-}
-
-/**
- * bulk_link_announce - tell a host about a key that a message to it will carry
- * @link: the link
- * @region: the region, in the caller's process; not told again to a link that
- *	has been told
- *
- * Process context, may sleep. An error is of no consequence: the peer will ask. Nor
- * is a long queue made longer, which would count against the peer.
- */
-void bulk_link_announce(struct bulk_link *link, struct bulk_region *region)
-{
-	struct bulk_link *half = bulk_link_half(link);
-
-	/* on a host's link to itself keys are asked for on the half that announces */
-	if (half)
-		link = half;
-	if (READ_ONCE(link->ctl_queued) < BULK_CTL_QUEUE_MAX / 4)
-		resolve_one(link, region, 0);
-	if (half)
-		bulk_link_put(half);
+	bulk_ctl_handle(BULK_KEY_RESOLVED, &key_resolved_handler);
+	bulk_ctl_handle(BULK_KEY_REFUSED, &key_refused_handler);
+	bulk_ctl_handle(BULK_KEY_REVOKE, &key_revoke_handler);
 }
