@@ -478,7 +478,7 @@ static void bulk_channel_free_work(struct work_struct *work)
 void bulk_channel_put(struct bulk_channel *ch)
 {
 	if (refcount_dec_and_test(&ch->refs))
-		queue_work(bulk_wq, &ch->free_work);
+		queue_work(bulk_end_wq, &ch->free_work);
 }
 
 /* More endpoints than these are not looked at in a completion. */
@@ -547,7 +547,7 @@ void bulk_channel_kill(struct bulk_channel *ch)
 	channel_trace(ch, "kill");
 	bulk_token_drop(ch);
 	wake_up_all(&ch->wait);
-	queue_work(bulk_wq, &ch->kill_work);
+	queue_work(bulk_end_wq, &ch->kill_work);
 }
 
 /* Tell the process, and undo DMA mappings. The file stays good for being closed. */

@@ -57,7 +57,7 @@ static void rchan_release(struct kref *ref)
 	struct bulk_rchan *rchan = container_of(ref, struct bulk_rchan, ref);
 
 	INIT_WORK(&rchan->free_work, rchan_free_work);
-	queue_work(bulk_wq, &rchan->free_work);
+	queue_work(bulk_end_wq, &rchan->free_work);
 }
 
 static void rchan_put(struct bulk_rchan *rchan)

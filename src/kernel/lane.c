@@ -266,7 +266,7 @@ void bulk_piece_free(struct bulk_piece *piece)
 	piece->rw_valid = false;
 	op->inflight++;
 	INIT_WORK(&piece->work, piece_free_work);
-	queue_work(bulk_wq, &piece->work);
+	queue_work(bulk_unpin_wq, &piece->work);
 }
 
 /**

@@ -10,7 +10,6 @@
 #include <linux/device.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/random.h>
 #include <linux/sysfs.h>
 
 #include "bulk.h"
@@ -18,17 +17,6 @@
 #include "link.h"
 
 #define BULK_MODULE_VERSION	"0.1.0"
-
-struct workqueue_struct *bulk_wq;
-u64 bulk_instance;
-
-unsigned short bulk_port = RDMA_BULK_DEFAULT_PORT;
-module_param_named(port, bulk_port, ushort, 0444);
-MODULE_PARM_DESC(port, "RDMA CM service port, the same on all hosts (default 20218)");
-
-unsigned int bulk_keepalive = 10;
-module_param_named(keepalive, bulk_keepalive, uint, 0444);
-MODULE_PARM_DESC(keepalive, "seconds of silence after which a host is asked for a sign of life (default 10)");
 
 /* ---- /sys/class/misc/rdma_bulk/ ---- */
 
@@ -112,20 +100,12 @@ static int __init bulk_init(void)
 {
 	int err;
 
-	if (!bulk_port || !bulk_keepalive || bulk_keepalive > 3600) {
-		pr_err("port must not be 0, keepalive must be 1 to 3600\n");
-		return -EINVAL;
-	}
-	do {
-		bulk_instance = get_random_u64();
-	} while (!bulk_instance);
-
-	bulk_wq = alloc_workqueue("rdma_bulk", WQ_UNBOUND, 0);
-	if (!bulk_wq)
-		return -ENOMEM;
+	err = bulk_base_init();
+	if (err)
+		return err;
 	err = bulk_submit_init();
 	if (err)
-		goto destroy_wq;
+		goto exit_base;
 	/* the order in which they let go of a device */
 	bulk_link_init();
 	bulk_channel_init();
@@ -143,8 +123,8 @@ exit_device:
 	bulk_device_exit();
 exit_submit:
 	bulk_submit_exit();
-destroy_wq:
-	destroy_workqueue(bulk_wq);
+exit_base:
+	bulk_base_exit();
 	return err;
 }
 
@@ -152,7 +132,7 @@ static void __exit bulk_exit(void)
 {
 	misc_deregister(&bulk_misc);
 	/* Channels and domains end: no endpoints and listeners after this. */
-	flush_workqueue(bulk_wq);
+	bulk_base_flush();
 	bulk_cm_exit();
 	/* As if all devices were removed: links, and the operations on them, end. */
 	bulk_device_exit();
@@ -160,9 +140,9 @@ static void __exit bulk_exit(void)
 	bulk_mem_exit();
 	bulk_submit_exit();
 	/* What is being freed may still have to put its owner. */
-	flush_workqueue(bulk_wq);
+	bulk_base_flush();
 	bulk_owner_exit();
-	destroy_workqueue(bulk_wq);
+	bulk_base_exit();
 }
 
 module_init(bulk_init);

@@ -248,6 +248,6 @@ void bulk_domain_put(struct bulk_domain *domain)
 void bulk_domain_kill(struct bulk_domain *domain)
 {
 	refcount_inc(&domain->refs);
-	if (!queue_work(bulk_wq, &domain->kill_work))
+	if (!queue_work(bulk_end_wq, &domain->kill_work))
 		bulk_domain_put(domain);
 }

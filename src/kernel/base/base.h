@@ -3,9 +3,9 @@
  * base: what every layer of rdma_bulk.ko stands on. Above it, each including only those
  * before it: verbs, conn, link, mem, chan, ep, then submit.c, file.c, main.c.
  *
- * Owns the module's parameters and workqueue (main.c makes them), IP addresses, areas
- * of shared pages (struct bulk_shm), the tracepoints (trace.h), the wire's structures
- * (wire.h).
+ * Owns the parameters that more than one layer looks at and the workqueues (base.c), IP
+ * addresses (addr.c), areas of shared pages (shm.c), the tracepoints (trace.h), the
+ * wire's structures (wire.h).
  *
  * Locks: none. Contexts: said with each function.
  */
@@ -30,7 +30,16 @@
 #undef pr_fmt
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-extern struct workqueue_struct *bulk_wq;	/* may sleep, WQ_MEM_RECLAIM not needed */
+int bulk_base_init(void);
+void bulk_base_flush(void);
+void bulk_base_exit(void);
+
+/* Work may sleep in all of them, and none is ordered. */
+extern struct workqueue_struct *bulk_wq;	/* links and connections; events of channels */
+extern struct workqueue_struct *bulk_end_wq;	/* ends of channels, domains and regions; freeing */
+extern struct workqueue_struct *bulk_resolve_wq; /* answers to KEY_RESOLVE: register memory */
+extern struct workqueue_struct *bulk_unpin_wq;	/* unpinning behind operations */
+
 extern u64 bulk_instance;			/* random, not 0 */
 extern unsigned short bulk_port;		/* module parameter: service port */
 extern unsigned int bulk_keepalive;		/* module parameter: seconds */

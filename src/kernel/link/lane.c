@@ -31,7 +31,7 @@ static void lane_release(struct kref *ref)
 	struct bulk_lane *lane = container_of(ref, struct bulk_lane, ref);
 
 	INIT_WORK(&lane->free_work, lane_free_work);
-	queue_work(bulk_wq, &lane->free_work);
+	queue_work(bulk_end_wq, &lane->free_work);
 }
 
 /**

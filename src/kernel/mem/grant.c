@@ -55,7 +55,7 @@ static DEFINE_HASHTABLE(bulk_grantees, 8);	/* by link */
 void bulk_region_kick(struct bulk_region *region)
 {
 	refcount_inc(&region->refs);
-	if (mod_delayed_work(bulk_wq, &region->work, 0))
+	if (mod_delayed_work(bulk_end_wq, &region->work, 0))
 		bulk_region_put(region);
 }
 
@@ -339,7 +339,7 @@ void bulk_region_work(struct work_struct *work)
 		bulk_region_fence(region);
 	} else if (!list_empty(&region->grantees)) {
 		refcount_inc(&region->refs);
-		if (!queue_delayed_work(bulk_wq, &region->work, region->deadline - now))
+		if (!queue_delayed_work(bulk_end_wq, &region->work, region->deadline - now))
 			refcount_dec(&region->refs);
 	}
 	reap = list_empty(&region->grantees) && !refcount_read(&region->users);

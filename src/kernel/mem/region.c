@@ -484,7 +484,7 @@ void bulk_region_init(void)
  * bulk_region_exit - wait until all regions are dead
  *
  * All domains have been killed and all links are gone, which ends their grants;
- * bulk_wq is still there.
+ * bulk_end_wq is still there.
  *
  * Context: module exit.
  */

@@ -128,7 +128,7 @@ static int key_recv_resolve(struct bulk_link *link, const struct bulk_hdr *h)
 	w->link = bulk_link_get_ref(link);
 	atomic_inc(&link->keys->resolves);
 	INIT_WORK(&w->work, resolve_work);
-	queue_work(bulk_wq, &w->work);
+	queue_work(bulk_resolve_wq, &w->work);
 	return 0;
 }
 
