@@ -5,6 +5,7 @@
 #include "uct/abi/imports.hpp"
 #include "uct/abi/unsupported.hpp"
 #include "uct/config.hpp"
+#include "uct/identity.hpp"
 #include "uct/iface.hpp"
 #include "uct/md.hpp"
 #include "uct/presence.hpp"
@@ -12,8 +13,6 @@
 
 namespace bulk::uct {
 namespace {
-
-constinit abi::Version version_in_use = abi::Version::v1_18;
 
 void no_md_files(uct_md_h) {}
 
@@ -28,10 +27,6 @@ constexpr void copy_name(char (&to)[N], const char (&from)[M]) {
 
 constinit abi::Component bulk_component{};
 constinit abi::Transport bulk_transport{};
-
-abi::Version version() {
-  return version_in_use;
-}
 
 void prepare_component(abi::Version version) {
   version_in_use = version;

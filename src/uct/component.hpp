@@ -10,16 +10,10 @@
 
 namespace bulk::uct {
 
-// Name of component, memory domain and transport alike.
-inline constexpr char transport_name[] = "bulk";
-
 extern abi::Component bulk_component;
 extern abi::Transport bulk_transport;
 
-// Fills both objects for `version`. Before this, version() is meaningless.
+// Fills both objects for `version`, which is the one in use from then on.
 void prepare_component(abi::Version version);
-
-// The UCX release this process runs, as chosen when the module was loaded.
-abi::Version version();
 
 }  // namespace bulk::uct

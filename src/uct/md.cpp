@@ -8,7 +8,7 @@
 
 #include "uct/abi/imports.hpp"
 #include "uct/abi/unsupported.hpp"
-#include "uct/component.hpp"
+#include "uct/identity.hpp"
 #include "uct/log.hpp"
 #include "uct/operation.hpp"
 #include "uct/rkey.hpp"
@@ -155,7 +155,7 @@ ucs_status_t MemoryDomain::open(abi::Component* component, const char*, const ab
 
   auto* self = new (std::nothrow) MemoryDomain(*std::move(domain));
   if (self == nullptr) return UCS_ERR_NO_MEMORY;
-  self->ops = md_ops_for(version());
+  self->ops = md_ops_for(version_in_use);
   self->component = component;
   *md = reinterpret_cast<uct_md_h>(static_cast<abi::Md*>(self));
   return UCS_OK;

@@ -16,6 +16,7 @@
 #include "uct/abi/imports.hpp"
 #include "uct/abi/runtime.hpp"
 #include "uct/component.hpp"
+#include "uct/identity.hpp"
 #include "uct/log.hpp"
 #include "uct/transport_list.hpp"
 

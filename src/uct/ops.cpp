@@ -6,7 +6,7 @@
 
 #include "uct/abi/imports.hpp"
 #include "uct/abi/unsupported.hpp"
-#include "uct/component.hpp"
+#include "uct/identity.hpp"
 #include "uct/ep.hpp"
 #include "uct/iface.hpp"
 
@@ -253,7 +253,7 @@ constexpr uct_iface_ops_t make_iface_ops() {
 constinit const uct_iface_ops_t iface_ops = make_iface_ops();
 
 const void* internal_ops_for_running_ucx() {
-  switch (version()) {
+  switch (version_in_use) {
     case abi::Version::v1_22:
       return with_query_v2(ops_122);
     case abi::Version::v1_23:

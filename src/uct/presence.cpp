@@ -12,7 +12,7 @@
 
 #include "channel/domain.hpp"
 #include "uct/abi/imports.hpp"
-#include "uct/component.hpp"
+#include "uct/identity.hpp"
 #include "uct/log.hpp"
 #include "uct/status.hpp"
 #include "uct/transport_list.hpp"
