@@ -45,9 +45,9 @@ struct bulk_link *bulk_link_get_ref(struct bulk_link *link)
 	return link;
 }
 
-static void link_release(struct kref *ref)
+static void link_free_work(struct work_struct *work)
 {
-	struct bulk_link *link = container_of(ref, struct bulk_link, ref);
+	struct bulk_link *link = container_of(work, struct bulk_link, free_work);
 	struct bulk_link_client *client;
 
 	/* what was queued after link_teardown(): answers, revocations */
@@ -58,6 +58,14 @@ static void link_release(struct kref *ref)
 	put_net(link->net);
 	bulk_dev_put(link->dev);
 	kfree(link);
+}
+
+static void link_release(struct kref *ref)
+{
+	struct bulk_link *link = container_of(ref, struct bulk_link, ref);
+
+	INIT_WORK(&link->free_work, link_free_work);
+	queue_work(bulk_end_wq, &link->free_work);
 }
 
 void bulk_link_put(struct bulk_link *link)

@@ -96,7 +96,7 @@ struct bulk_link {
 	struct bulk_link_keys	*keys;		/* mem/'s part */
 	struct bulk_link_eps	*eps;		/* ep/'s part */
 
-	struct work_struct	work;
+	struct work_struct	work, free_work;
 	struct delayed_work	retry;
 	struct delayed_work	watch;		/* for answers */
 };
@@ -132,7 +132,7 @@ ssize_t bulk_link_show(char *buf);	/* for sysfs: a line per link */
 /**
  * struct bulk_link_client - a layer that has something on links
  * @attach: make its part of a new link that nobody sees yet; 0 or negative errno
- * @release: free that, if it was made; any context
+ * @release: free that, if it was made; process context
  * @work: do what is due; also told of everything that bulk_link_kick() was called for
  * @waiting: give up what the peer was asked before @asked; true if something else waits
  *	for an answer

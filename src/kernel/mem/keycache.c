@@ -11,23 +11,20 @@
  * it is left, KEY_REVOKED is answered. It also dies with its link, by refusal,
  * and, unused, when the cache is full.
  *
- * Locks: keys->lock covers the table; a poster takes its lane's lock,
+ * The table leads from id and generation to the entries of all users. A revoked key stays
+ * in it, off all other lists, until nothing posted with it is left (quiet) and the worker
+ * answers. What is due is on a list: no event looks at keys that it does not concern.
+ *
+ * Locks: keys->lock covers table and lists; a poster takes its lane's lock,
  * increments @posted and then looks at @state; the revoker changes @state and
  * then looks at @posted (both with full barriers), so one of them sees the other.
  */
-#include <linux/hash.h>
-
-#include "mem/private.h"
+#include "mem/keys.h"
 
 #define KEYS_MAX	16384		/* of a link */
-#define KEY_RKEYS_MAX	(4u << 20)	/* rkeys in them */
+#define KEY_EVICT_TRIES	32		/* keys looked at to make room */
 
 /* ------------------------------------------------------------------- the cache */
-
-static u32 rkey_hash(const struct bulk_key *key)
-{
-	return le32_to_cpu(key->id);
-}
 
 /**
  * bulk_key_put - drop a reference
@@ -43,47 +40,75 @@ void bulk_key_put(struct bulk_rkey *rkey)
 	}
 }
 
-/* link->keys->lock held: off the table; its reference goes to the caller. */
-static void rkey_unhash(struct bulk_link *link, struct bulk_rkey *rkey)
+/**
+ * bulk_rkey_unhash - take a key off the table
+ * @keys: lock held
+ * @rkey: in it; the table's reference goes to the caller
+ */
+void bulk_rkey_unhash(struct bulk_link_keys *keys, struct bulk_rkey *rkey)
 {
-	hash_del(&rkey->node);
+	rhltable_remove(&keys->table, &rkey->node, bulk_rkey_params);
+	rkey->hashed = false;
+}
+
+/**
+ * bulk_rkey_end - a key is not good any more
+ * @keys: lock held
+ * @rkey: RESOLVING or READY
+ * @state: REFUSED or REVOKED
+ *
+ * It leaves all lists, but not the table.
+ */
+void bulk_rkey_end(struct bulk_link_keys *keys, struct bulk_rkey *rkey,
+		   enum bulk_rkey_state state)
+{
 	list_del_init(&rkey->lru);
-	link->keys->nr_keys--;
-	link->keys->nr_rkeys -= rkey->total;
-	if (rkey->req && rkey->state == BULK_RKEY_RESOLVING)
-		link->keys->resolving--;
+	keys->nr_keys--;
+	keys->nr_rkeys -= rkey->total;
+	if (!list_empty(&rkey->asked)) {
+		list_del_init(&rkey->asked);
+		keys->resolving--;
+	}
+	WRITE_ONCE(rkey->state, state);
 }
 
-static void key_trace(const struct bulk_link *link, const struct bulk_key *key,
-		      const char *step)
-{
-	trace_bulk_key(link, le32_to_cpu(key->id), le32_to_cpu(key->generation), step);
-}
-
-static struct bulk_rkey *rkey_lookup(struct bulk_link *link, const struct bulk_key *key,
-				    kuid_t uid)
-{
-	struct bulk_rkey *rkey;
-
-	hash_for_each_possible(link->keys->table, rkey, node, rkey_hash(key))
-		if (uid_eq(rkey->uid, uid) && !memcmp(&rkey->key, key, sizeof(*key)))
-			return rkey;
-	return NULL;
-}
-
-static struct bulk_rkey *rkey_by_req(struct bulk_link *link, u32 req)
-{
-	struct bulk_rkey *rkey;
-
-	/* those being resolved are the youngest */
-	list_for_each_entry_reverse(rkey, &link->keys->lru, lru)
-		if (rkey->req == req && rkey->state == BULK_RKEY_RESOLVING)
-			return rkey;
-	return NULL;
-}
-
-static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_key *key,
+/**
+ * bulk_rkey_lookup - a user's entry for a key
+ * @link: its keys->lock held
+ * @key: all of it counts
+ * @uid: the user
+ *
+ * Return: the entry, which is not revoked, or NULL.
+ */
+struct bulk_rkey *bulk_rkey_lookup(struct bulk_link *link, const struct bulk_key *key,
 				   kuid_t uid)
+{
+	struct rhlist_head *list, *pos;
+	struct bulk_rkey *rkey, *found = NULL;
+
+	rcu_read_lock();
+	list = rhltable_lookup(&link->keys->table, key, bulk_rkey_params);
+	rhl_for_each_entry_rcu(rkey, pos, list, node) {
+		if (uid_eq(rkey->uid, uid) && rkey->state != BULK_RKEY_REVOKED &&
+		    !memcmp(&rkey->key, key, sizeof(*key))) {
+			found = rkey;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * bulk_rkey_alloc - an entry to be inserted
+ * @link: link
+ * @key: of the other host
+ * @uid: user
+ *
+ * Context: process.
+ * Return: the entry, RESOLVING, to be freed by kfree(); or NULL.
+ */
+struct bulk_rkey *bulk_rkey_alloc(struct bulk_link *link, const struct bulk_key *key, kuid_t uid)
 {
 	struct bulk_rkey *rkey = kzalloc(sizeof(*rkey), GFP_KERNEL);
 
@@ -91,6 +116,7 @@ static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_ke
 		return NULL;
 	refcount_set(&rkey->ref, 1);
 	INIT_LIST_HEAD(&rkey->lru);
+	INIT_LIST_HEAD(&rkey->asked);
 	rkey->link = link;
 	rkey->key = *key;
 	rkey->uid = uid;
@@ -99,24 +125,50 @@ static struct bulk_rkey *rkey_alloc(struct bulk_link *link, const struct bulk_ke
 	return rkey;
 }
 
-/* link->keys->lock held: insert; drops the least recently used idle key if full. */
-static struct bulk_rkey *rkey_insert(struct bulk_link *link, struct bulk_rkey *rkey)
+/*
+ * keys->lock held: take the least recently used key out that nobody uses, if there is one
+ * among the first. Those in use are not looked at again soon.
+ */
+static struct bulk_rkey *rkey_evict(struct bulk_link_keys *keys)
 {
-	struct bulk_rkey *old, *victim = NULL;
+	struct bulk_rkey *rkey;
+	int tries;
 
-	if (link->keys->nr_keys >= KEYS_MAX) {
-		list_for_each_entry(old, &link->keys->lru, lru) {
-			if (refcount_read(&old->ref) == 1 && !atomic_read(&old->posted)) {
-				victim = old;
-				rkey_unhash(link, victim);
-				break;
-			}
+	for (tries = 0; tries < KEY_EVICT_TRIES && !list_empty(&keys->lru); tries++) {
+		rkey = list_first_entry(&keys->lru, struct bulk_rkey, lru);
+		if (refcount_read(&rkey->ref) == 1 && !atomic_read(&rkey->posted)) {
+			bulk_rkey_end(keys, rkey, BULK_RKEY_REFUSED);
+			bulk_rkey_unhash(keys, rkey);
+			return rkey;
 		}
+		list_move_tail(&rkey->lru, &keys->lru);
 	}
-	hash_add(link->keys->table, &rkey->node, rkey_hash(&rkey->key));
-	list_add_tail(&rkey->lru, &link->keys->lru);
-	link->keys->nr_keys++;
-	return victim;
+	return NULL;
+}
+
+/**
+ * bulk_rkey_insert - add an entry to the cache
+ * @link: its keys->lock held
+ * @rkey: entry; its reference is the table's from now on
+ * @victim: a key that had to make room, to be put, or NULL
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int bulk_rkey_insert(struct bulk_link *link, struct bulk_rkey *rkey, struct bulk_rkey **victim)
+{
+	struct bulk_link_keys *keys = link->keys;
+
+	*victim = keys->nr_keys >= KEYS_MAX ? rkey_evict(keys) : NULL;
+	if (rhltable_insert(&keys->table, &rkey->node, bulk_rkey_params))
+		return -ENOMEM;
+	rkey->hashed = true;
+	list_add_tail(&rkey->lru, &keys->lru);
+	keys->nr_keys++;
+	if (rkey->req) {
+		list_add_tail(&rkey->asked, &keys->asked);
+		keys->resolving++;
+	}
+	return 0;
 }
 
 static void key_send_resolve(struct bulk_link *link, struct bulk_rkey *rkey,
@@ -125,7 +177,7 @@ static void key_send_resolve(struct bulk_link *link, struct bulk_rkey *rkey,
 	m->req = cpu_to_le32(rkey->req);
 	m->uid = cpu_to_le32(from_kuid(&init_user_ns, rkey->uid));
 	m->key = rkey->key;
-	key_trace(link, &rkey->key, "resolve");
+	bulk_key_trace(link, &rkey->key, "resolve");
 	bulk_ctl_queue(link, m);
 }
 
@@ -144,11 +196,12 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 			       kuid_t uid, bool ask, bool *fresh)
 {
 	struct bulk_key_resolve *m;
-	struct bulk_rkey *rkey, *new, *victim;
+	struct bulk_rkey *rkey, *new, *victim = NULL;
+	int err;
 
 	*fresh = false;
 	spin_lock_bh(&link->keys->lock);
-	rkey = rkey_lookup(link, key, uid);
+	rkey = bulk_rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
 		if (rkey->state == BULK_RKEY_READY)
@@ -160,7 +213,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 	if (!ask)
 		return ERR_PTR(-EKEYREJECTED);
 
-	new = rkey_alloc(link, key, uid);
+	new = bulk_rkey_alloc(link, key, uid);
 	m = bulk_ctl_alloc(link, BULK_KEY_RESOLVE, sizeof(*m), GFP_KERNEL);
 	if (!new || !m) {
 		kfree(new);
@@ -168,7 +221,7 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 		return ERR_PTR(-ENOMEM);
 	}
 	spin_lock_bh(&link->keys->lock);
-	rkey = rkey_lookup(link, key, uid);
+	rkey = bulk_rkey_lookup(link, key, uid);
 	if (rkey) {
 		refcount_inc(&rkey->ref);
 		spin_unlock_bh(&link->keys->lock);
@@ -176,23 +229,25 @@ struct bulk_rkey *bulk_key_get(struct bulk_link *link, const struct bulk_key *ke
 		bulk_ctl_free(m);
 		return rkey;
 	}
-	if (link->keys->resolving >= BULK_RESOLVES_MAX) {
-		spin_unlock_bh(&link->keys->lock);
-		kfree(new);
-		bulk_ctl_free(m);
-		return ERR_PTR(-EAGAIN);
+	err = link->keys->resolving >= BULK_RESOLVES_MAX ? -EAGAIN : 0;
+	if (!err) {
+		if (!++link->keys->next_req)
+			link->keys->next_req = 1;
+		new->req = link->keys->next_req;
+		err = bulk_rkey_insert(link, new, &victim);
 	}
-	link->keys->resolving++;
-	if (!++link->keys->next_req)
-		link->keys->next_req = 1;
-	new->req = link->keys->next_req;
-	victim = rkey_insert(link, new);
-	refcount_inc(&new->ref);
+	if (!err)
+		refcount_inc(&new->ref);
 	spin_unlock_bh(&link->keys->lock);
 	if (victim)
 		bulk_key_put(victim);
+	if (err) {
+		kfree(new);
+		bulk_ctl_free(m);
+		return ERR_PTR(err);
+	}
 	key_send_resolve(link, new, m);
-	bulk_link_kick(link);	/* which watches over the time */
+	bulk_link_watch(link);
 	*fresh = true;
 	return new;
 }
@@ -249,6 +304,18 @@ bool bulk_key_post(struct bulk_rkey *rkey)
 	return false;
 }
 
+/* A revoked key, nothing posted with which is left: KEY_REVOKED is due. */
+static void rkey_quiet(struct bulk_rkey *rkey)
+{
+	struct bulk_link_keys *keys = rkey->link->keys;
+
+	spin_lock_bh(&keys->lock);
+	if (rkey->hashed && list_empty(&rkey->lru) && !atomic_read(&rkey->posted))
+		list_add_tail(&rkey->lru, &keys->quiet);
+	spin_unlock_bh(&keys->lock);
+	bulk_link_kick(rkey->link);
+}
+
 /**
  * bulk_key_posted_done - a work request has ended, or was not posted
  * @rkey: key; the caller holds its link
@@ -259,17 +326,9 @@ bool bulk_key_post(struct bulk_rkey *rkey)
  */
 void bulk_key_posted_done(struct bulk_rkey *rkey)
 {
-	/* fully ordered; pairs with bulk_key_work() */
+	/* fully ordered; pairs with key_recv_revoke() */
 	if (atomic_dec_and_test(&rkey->posted) && READ_ONCE(rkey->state) == BULK_RKEY_REVOKED)
-		bulk_link_kick(rkey->link);
-}
-
-/* Whoever waits for a key may go on now. */
-static void rkey_pump(struct bulk_link *link)
-{
-	bulk_link_pump(link);
-	wake_up_all(&link->keys->wait);
-	bulk_link_kick(link);	/* and who was refused for want of a place */
+		rkey_quiet(rkey);
 }
 
 /**
@@ -294,259 +353,33 @@ void bulk_key_wake(struct bulk_link *link)
 	wake_up_all(&link->keys->wait);
 }
 
-/* ------------------------------------------------------------- what peers tell us */
-
-static int resolved_check(const struct bulk_key_resolved *m)
-{
-	u64 addr = le64_to_cpu(m->addr), length = le64_to_cpu(m->region_length);
-	u64 span = le64_to_cpu(m->span), base = addr & ~4095ULL;
-	u32 total = le32_to_cpu(m->total), first = le32_to_cpu(m->first);
-	u32 count = le32_to_cpu(m->count);
-
-	if (!length || addr + length < addr || !span || span & 4095 ||
-	    !total || total > BULK_RKEYS_TOTAL || !count || count > BULK_RKEYS_MAX ||
-	    first >= total || count > total - first ||
-	    le32_to_cpu(m->h.length) != struct_size(m, rkey, count))
-		return -EPROTO;
-	/* the memory regions cover the region, and no more are listed than do */
-	if (DIV64_U64_ROUND_UP(addr + length - base, span) != total)
-		return -EPROTO;
-	return 0;
-}
-
-/* KEY_RESOLVED has come, at least as long as its head. */
-static int key_recv_resolved(struct bulk_link *link, const struct bulk_hdr *h)
-{
-	const struct bulk_key_resolved *m = (const void *)h;
-	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
-	u32 total, first, count, i, req = le32_to_cpu(m->req);
-	struct bulk_rkey *rkey, *new = NULL, *victim = NULL;
-	u32 *rkeys;
-	int err;
-
-	if (!uid_valid(uid))
-		return -EPROTO;
-	err = resolved_check(m);
-	if (err)
-		return err;
-	total = le32_to_cpu(m->total);
-	first = le32_to_cpu(m->first);
-	count = le32_to_cpu(m->count);
-	/* an unsolicited list is taken whole or not at all: nobody waits for its rest */
-	if (!req && count != total)
-		return 0;
-	rkeys = first ? NULL : kvcalloc(total, sizeof(*rkeys), GFP_KERNEL);
-	if (!first && !rkeys)
-		return 0;	/* stays unresolved until bulk_key_waiting() */
-	if (!req && !first) {
-		new = rkey_alloc(link, &m->key, uid);
-		if (!new) {
-			kvfree(rkeys);
-			return 0;
-		}
-	}
-
-	spin_lock_bh(&link->keys->lock);
-	rkey = req ? rkey_by_req(link, req) : rkey_lookup(link, &m->key, uid);
-	if (!rkey && new) {
-		rkey = new;
-		victim = rkey_insert(link, new);
-		new = NULL;
-	}
-	/* resolved already (asked and told at once), or revoked meanwhile */
-	if (!rkey || rkey->state != BULK_RKEY_RESOLVING ||
-	    memcmp(&rkey->key, &m->key, sizeof(m->key)) || rkey->have != first ||
-	    (first && rkey->total != total))
-		goto out;
-	if (!first && link->keys->nr_rkeys + total > KEY_RKEYS_MAX)
-		goto out;
-	if (!first) {
-		swap(rkey->rkeys, rkeys);
-		rkey->addr = le64_to_cpu(m->addr);
-		rkey->length = le64_to_cpu(m->region_length);
-		rkey->span = le64_to_cpu(m->span);
-		rkey->access = le32_to_cpu(m->access);
-		rkey->total = total;
-		link->keys->nr_rkeys += total;
-	}
-	for (i = 0; i < count; i++)
-		rkey->rkeys[first + i] = le32_to_cpu(m->rkey[i]);
-	rkey->have += count;
-	if (rkey->have == total) {
-		key_trace(link, &rkey->key, "resolved");
-		if (rkey->req)
-			link->keys->resolving--;
-		/* all other fields are there; pairs with bulk_rkey_state() */
-		smp_store_release(&rkey->state, BULK_RKEY_READY);
-	}
-out:
-	spin_unlock_bh(&link->keys->lock);
-	kvfree(rkeys);
-	kfree(new);
-	if (victim)
-		bulk_key_put(victim);
-	rkey_pump(link);
-	return 0;
-}
-
-/* KEY_REFUSED has come. */
-static int key_recv_refused(struct bulk_link *link, const struct bulk_hdr *h)
-{
-	const struct bulk_refused *m = (const void *)h;
-	struct bulk_rkey *rkey;
-
-	spin_lock_bh(&link->keys->lock);
-	rkey = rkey_by_req(link, le32_to_cpu(m->id));
-	if (rkey) {
-		rkey_unhash(link, rkey);
-		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
-	}
-	spin_unlock_bh(&link->keys->lock);
-	if (rkey) {
-		key_trace(link, &rkey->key, "refused");
-		rkey_pump(link);
-		bulk_key_put(rkey);
-	}
-	return 0;
-}
-
-/**
- * bulk_key_waiting - give up KEY_RESOLVEs that were not answered in time
- * @link: link, its mutex held
- * @asked: jiffies; those sent before count as refused
- *
- * Return: true if others have no answer yet.
- */
-bool bulk_key_waiting(struct bulk_link *link, unsigned long asked)
-{
-	struct bulk_rkey *rkey, *next;
-	bool waiting = false;
-	LIST_HEAD(late);
-
-	spin_lock_bh(&link->keys->lock);
-	if (link->keys->resolving) {
-		list_for_each_entry_safe(rkey, next, &link->keys->lru, lru) {
-			if (rkey->state != BULK_RKEY_RESOLVING)
-				continue;
-			if (time_before(rkey->since, asked)) {
-				rkey_unhash(link, rkey);
-				WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
-				list_add_tail(&rkey->lru, &late);
-			} else {
-				waiting = true;
-			}
-		}
-	}
-	spin_unlock_bh(&link->keys->lock);
-	if (list_empty(&late))
-		return waiting;
-	rkey_pump(link);
-	list_for_each_entry_safe(rkey, next, &late, lru) {
-		list_del_init(&rkey->lru);
-		bulk_key_put(rkey);
-	}
-	return waiting;
-}
-
-static void key_send_revoked(struct bulk_link *link, u32 id, u32 generation)
-{
-	struct bulk_key_revoke *m;
-
-	m = bulk_ctl_alloc(link, BULK_KEY_REVOKED, sizeof(*m), GFP_KERNEL);
-	if (!m)
-		return;		/* the owner's deadline fences us */
-	m->id = cpu_to_le32(id);
-	m->generation = cpu_to_le32(generation);
-	trace_bulk_key(link, id, generation, "revoked");
-	bulk_ctl_queue(link, m);
-}
-
-/*
- * KEY_REVOKE has come: all users' entries of the key die; the answer goes when nothing
- * posted with any of them is left (bulk_key_work()).
- */
-static int key_recv_revoke(struct bulk_link *link, const struct bulk_hdr *h)
-{
-	const struct bulk_key_revoke *m = (const void *)h;
-	u32 id = le32_to_cpu(m->id), generation = le32_to_cpu(m->generation);
-	struct bulk_rkey *rkey;
-	struct hlist_node *next;
-	unsigned int found = 0;
-
-	trace_bulk_key(link, id, generation, "revoke");
-	spin_lock_bh(&link->keys->lock);
-	hash_for_each_possible_safe(link->keys->table, rkey, next, node, id) {
-		if (le32_to_cpu(rkey->key.id) != id ||
-		    le32_to_cpu(rkey->key.generation) != generation)
-			continue;
-		rkey_unhash(link, rkey);
-		WRITE_ONCE(rkey->state, BULK_RKEY_REVOKED);
-		smp_mb();	/* pairs with bulk_key_post() */
-		list_add_tail(&rkey->lru, &link->keys->revoked);
-		found++;
-	}
-	spin_unlock_bh(&link->keys->lock);
-	if (found)
-		rkey_pump(link);
-	else
-		key_send_revoked(link, id, generation);
-	return 0;
-}
-
-/**
- * bulk_key_work - answer KEY_REVOKEs
- * @link: link, its mutex held; its worker
- */
-void bulk_key_work(struct bulk_link *link)
-{
-	struct bulk_rkey *rkey, *other, *next;
-	LIST_HEAD(done);
-
-	spin_lock_bh(&link->keys->lock);
-	list_for_each_entry_safe(rkey, next, &link->keys->revoked, lru)
-		if (!atomic_read(&rkey->posted))
-			list_move_tail(&rkey->lru, &done);
-	spin_unlock_bh(&link->keys->lock);
-	list_for_each_entry_safe(rkey, next, &done, lru) {
-		bool last = true;
-
-		list_del_init(&rkey->lru);
-		/* another user's entry of the same key may still be posted */
-		spin_lock_bh(&link->keys->lock);
-		list_for_each_entry(other, &link->keys->revoked, lru)
-			if (other->key.id == rkey->key.id &&
-			    other->key.generation == rkey->key.generation)
-				last = false;
-		spin_unlock_bh(&link->keys->lock);
-		if (last)
-			key_send_revoked(link, le32_to_cpu(rkey->key.id),
-					 le32_to_cpu(rkey->key.generation));
-		bulk_key_put(rkey);
-	}
-}
-
 /**
  * bulk_key_drop_all - the link is over: its keys are dead
  * @link: link, whose lanes are destroyed
  */
 void bulk_key_drop_all(struct bulk_link *link)
 {
-	struct bulk_rkey *rkey, *next;
-	LIST_HEAD(keys);
+	struct bulk_link_keys *keys = link->keys;
+	struct bulk_rkey *rkey;
 
-	spin_lock_bh(&link->keys->lock);
-	list_for_each_entry_safe(rkey, next, &link->keys->lru, lru) {
-		rkey_unhash(link, rkey);
-		WRITE_ONCE(rkey->state, BULK_RKEY_REFUSED);
-		list_add_tail(&rkey->lru, &keys);
-	}
-	list_splice_tail_init(&link->keys->revoked, &keys);
-	spin_unlock_bh(&link->keys->lock);
-	wake_up_all(&link->keys->wait);
-	list_for_each_entry_safe(rkey, next, &keys, lru) {
-		list_del_init(&rkey->lru);
+	for (;;) {
+		spin_lock_bh(&keys->lock);
+		rkey = list_first_entry_or_null(&keys->lru, struct bulk_rkey, lru);
+		if (rkey) {
+			bulk_rkey_end(keys, rkey, BULK_RKEY_REFUSED);
+		} else {
+			rkey = list_first_entry_or_null(&keys->quiet, struct bulk_rkey, lru);
+			if (rkey)
+				list_del_init(&rkey->lru);
+		}
+		if (rkey)
+			bulk_rkey_unhash(keys, rkey);
+		spin_unlock_bh(&keys->lock);
+		if (!rkey)
+			break;
 		bulk_key_put(rkey);
 	}
+	wake_up_all(&keys->wait);
 }
 
 /* ------------------------------------------------------------- part of a link */
@@ -560,13 +393,19 @@ void bulk_key_drop_all(struct bulk_link *link)
 int bulk_key_attach(struct bulk_link *link)
 {
 	struct bulk_link_keys *keys = kzalloc(sizeof(*keys), GFP_KERNEL);
+	int err;
 
 	if (!keys)
 		return -ENOMEM;
+	err = rhltable_init(&keys->table, &bulk_rkey_params);
+	if (err) {
+		kfree(keys);
+		return err;
+	}
 	spin_lock_init(&keys->lock);
-	hash_init(keys->table);
 	INIT_LIST_HEAD(&keys->lru);
-	INIT_LIST_HEAD(&keys->revoked);
+	INIT_LIST_HEAD(&keys->asked);
+	INIT_LIST_HEAD(&keys->quiet);
 	init_waitqueue_head(&keys->wait);
 	link->keys = keys;
 	return 0;
@@ -576,7 +415,7 @@ int bulk_key_attach(struct bulk_link *link)
  * bulk_key_release - nobody refers to a link any more
  * @link: link
  *
- * Context: any.
+ * Context: process.
  */
 void bulk_key_release(struct bulk_link *link)
 {
@@ -584,37 +423,6 @@ void bulk_key_release(struct bulk_link *link)
 		return;
 	/* those that were asked about when the link was over */
 	bulk_key_drop_all(link);
+	rhltable_destroy(&link->keys->table);
 	kfree(link->keys);
-}
-
-static bool key_resolved_length(const struct bulk_hdr *h, u32 len)
-{
-	return len >= sizeof(struct bulk_key_resolved);
-}
-
-static const struct bulk_ctl_handler key_resolved_handler = {
-	.answer	= true,
-	.length	= key_resolved_length,
-	.recv	= key_recv_resolved,
-};
-
-static const struct bulk_ctl_handler key_refused_handler = {
-	.len	= sizeof(struct bulk_refused),
-	.answer	= true,
-	.recv	= key_recv_refused,
-};
-
-static const struct bulk_ctl_handler key_revoke_handler = {
-	.len	= sizeof(struct bulk_key_revoke),
-	.recv	= key_recv_revoke,
-};
-
-/**
- * bulk_key_init - at module load
- */
-void bulk_key_init(void)
-{
-	bulk_ctl_handle(BULK_KEY_RESOLVED, &key_resolved_handler);
-	bulk_ctl_handle(BULK_KEY_REFUSED, &key_refused_handler);
-	bulk_ctl_handle(BULK_KEY_REVOKE, &key_revoke_handler);
 }

@@ -5,7 +5,8 @@
  *
  * Owns struct bulk_region (region.c: life; pin.c: pages; grant.c: which hosts know
  * the key, and its revocation; resolve.c: answers to KEY_RESOLVE) and struct bulk_rkey
- * (keycache.c: what a link has resolved). Knows neither channels nor endpoints.
+ * (keycache.c: what a link has resolved; keymsg.c: what the
+ * other host says of it). Knows neither channels nor endpoints.
  *
  * Locks, outermost first:
  *
@@ -26,6 +27,7 @@
 #define _RDMA_BULK_MEM_H
 
 #include <linux/completion.h>
+#include <linux/rhashtable.h>
 
 #include "link/link.h"
 
@@ -133,8 +135,10 @@ enum bulk_rkey_state {
  */
 struct bulk_rkey {
 	refcount_t		ref;
-	struct hlist_node	node;		/* in the table; unhashed when dead */
-	struct list_head	lru;		/* of the table, by use; or revoked */
+	struct rhlist_head	node;		/* in the table */
+	bool			hashed;		/* it is in the table */
+	struct list_head	lru;		/* by use; or quiet, if it is revoked */
+	struct list_head	asked;		/* KEY_RESOLVE has no answer yet */
 	struct bulk_link	*link;		/* not a reference: keys die with it */
 	struct bulk_key		key;
 	kuid_t			uid;

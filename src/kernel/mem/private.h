@@ -5,8 +5,6 @@
 #ifndef _RDMA_BULK_MEM_PRIVATE_H
 #define _RDMA_BULK_MEM_PRIVATE_H
 
-#include <linux/hashtable.h>
-
 #include "base/trace.h"
 #include "mem/mem.h"
 
@@ -16,28 +14,37 @@
 /* A link's keys: what it has resolved (keycache.c), and how many it is answering. */
 struct bulk_link_keys {
 	spinlock_t		lock;
-	DECLARE_HASHTABLE(table, 8);	/* bulk_rkey.node */
-	struct list_head	lru;		/* bulk_rkey.lru */
+	struct rhltable		table;		/* bulk_rkey.node, by id and generation */
+	struct list_head	lru;		/* bulk_rkey.lru: those that are good */
 	unsigned int		nr_keys;
 	u32			nr_rkeys;	/* in all of them */
-	unsigned int		resolving;	/* KEY_RESOLVEs without an answer */
+	struct list_head	asked;		/* bulk_rkey.asked, the oldest first */
+	unsigned int		resolving;	/* those on it */
 	u32			next_req;
-	struct list_head	revoked;	/* bulk_rkey.lru: KEY_REVOKED due */
+	struct list_head	quiet;		/* bulk_rkey.lru: revoked, KEY_REVOKED is due */
 	wait_queue_head_t	wait;		/* submitters of plain memory */
 	atomic_t		resolves;	/* of the peer, being answered */
 };
 
+static inline void bulk_key_trace(const struct bulk_link *link, const struct bulk_key *key,
+				  const char *step)
+{
+	trace_bulk_key(link, le32_to_cpu(key->id), le32_to_cpu(key->generation), step);
+}
+
 /* keycache.c */
-void bulk_key_init(void);
 int bulk_key_attach(struct bulk_link *link);
 void bulk_key_release(struct bulk_link *link);
+void bulk_key_drop_all(struct bulk_link *link);
+
+/* keymsg.c */
+void bulk_key_init(void);
 void bulk_key_work(struct bulk_link *link);	/* worker: KEY_REVOKEDs */
 /*
  * Worker: gives up KEY_RESOLVEs sent before @asked, as if they had been refused.
  * True if there are others without an answer.
  */
 bool bulk_key_waiting(struct bulk_link *link, unsigned long asked);
-void bulk_key_drop_all(struct bulk_link *link);
 
 /* resolve.c */
 void bulk_resolve_init(void);

@@ -8,12 +8,6 @@
  */
 #include "mem/private.h"
 
-static void key_trace(const struct bulk_link *link, const struct bulk_key *key,
-		      const char *step)
-{
-	trace_bulk_key(link, le32_to_cpu(key->id), le32_to_cpu(key->generation), step);
-}
-
 struct resolve_work {
 	struct work_struct	work;
 	struct bulk_link	*link;
@@ -70,7 +64,7 @@ static int resolve_one(struct bulk_link *link, struct bulk_region *region, u32 r
 	mutex_lock(&link->mutex);
 	err = link->state == BULK_LINK_READY ? bulk_region_grant(region, link) : -ECONNRESET;
 	if (!err)
-		key_trace(link, &region->key, "grant");
+		bulk_key_trace(link, &region->key, "grant");
 	if (err == 0 || (err == 1 && req))
 		err = resolved_send(link, region, set, req);
 	mutex_unlock(&link->mutex);
