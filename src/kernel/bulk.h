@@ -7,7 +7,6 @@
  *	channel.c	channels: their life, shared memory, token
  *	ring.c		what happens in it: event ring, slots
  *	shm.c		areas of shared pages
- *	owner.c		address spaces and their end
  *	submit.c	commands: check, take a place in the event ring, queue
  *	endpoint.c	endpoints, remote channels, inbound channels, windows
  *	local.c		endpoints within the host, without the adapter
@@ -32,7 +31,7 @@
  *	process	dev->mutex		links, users and channels of a device
  *	process	link->mutex		state, rchans, lanes, control messages
  *	process	lane->rw_sem		rdma_rw contexts made, against destroying
- *	process	domain->mutex, user->reg_mutex, bulk_grant_lock, owner->lock
+ *	process	domain->mutex, user->reg_mutex, bulk_grant_lock
  *	any (bh) smbd->lock		which is the lane's: queues, everything posted
  *	any (bh) ch->lock		event ring, slots, windows
  *	any (bh) link->lock		key cache, inbounds to report, control messages
@@ -49,7 +48,6 @@
 #ifndef _RDMA_BULK_H_INTERNAL
 #define _RDMA_BULK_H_INTERNAL
 
-#include <linux/mmu_notifier.h>
 #include <linux/percpu_counter.h>
 #include <linux/poll.h>
 #include <linux/xarray.h>
@@ -69,35 +67,14 @@ struct bulk_counters {
 #define bulk_count(ch, field, n) \
 	atomic64_add((n), &(ch)->stats.field)
 
-/* ------------------------------------------------------------------- owner.c */
-
-/**
- * struct bulk_owner - an address space that owns domains and channels
- *
- * One per mm, by mmu_notifier_get. Its release callback (exit, exec) marks all
- * domains and channels dead and queues their teardown; it does not wait.
- */
-struct bulk_owner {
-	struct mmu_notifier	mn;
-	spinlock_t		lock;		/* all below; process context */
-	bool			dead;
-	struct list_head	domains;
-	struct list_head	channels;
-};
-
-/* For current->mm; ERR_PTR on failure. May sleep. */
-struct bulk_owner *bulk_owner_get(void);
-void bulk_owner_put(struct bulk_owner *owner);
-/* Wait until all notifiers are freed (module exit). */
-void bulk_owner_exit(void);
+/* ------------------------------------------------------------- mem/domain.c */
 
 /**
  * struct bulk_domain - an open file that owns regions
  */
 struct bulk_domain {
 	refcount_t		refs;
-	struct bulk_owner	*owner;
-	struct list_head	owner_list;
+	struct bulk_owned	owned;
 	struct mm_struct	*mm;		/* identity only, mmgrab'ed */
 	kuid_t			uid;
 	struct mutex		mutex;
@@ -138,8 +115,7 @@ enum bulk_tx_state { BULK_TX_FREE, BULK_TX_BUSY };
  */
 struct bulk_channel {
 	refcount_t		refs;
-	struct bulk_owner	*owner;
-	struct list_head	owner_list;
+	struct bulk_owned	owned;
 	struct bulk_domain	*domain;
 	struct mm_struct	*mm;		/* identity only, mmgrab'ed */
 	kuid_t			uid;

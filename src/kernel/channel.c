@@ -439,12 +439,7 @@ static void bulk_channel_free_work(struct work_struct *work)
 		bulk_channel_unmap(ch);
 		bulk_dev_put(ch->dev);
 	}
-	if (ch->owner) {
-		spin_lock(&ch->owner->lock);
-		list_del_init(&ch->owner_list);
-		spin_unlock(&ch->owner->lock);
-		bulk_owner_put(ch->owner);
-	}
+	bulk_disown(&ch->owned);
 	for (i = 0; i < ch->rx_chunks; i++)
 		bulk_shm_free(&ch->rx[i].shm);
 	for (i = 0; i < ch->tx_chunks; i++)
@@ -522,13 +517,12 @@ static void bulk_channel_kill_work(struct work_struct *work)
 
 /**
  * bulk_channel_kill - end a channel, once
- * @ch: channel; the caller's reference stays, or the caller holds the lock of its
- *	owner
+ * @ch: channel; the caller's reference stays
  *
  * No message arrives and no command is accepted from here on; peers are told by a
  * worker.
  *
- * Context: any, under owner->lock too.
+ * Context: any.
  */
 void bulk_channel_kill(struct bulk_channel *ch)
 {
@@ -628,7 +622,6 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	if (!ch)
 		return NULL;
 	refcount_set(&ch->refs, 1);
-	INIT_LIST_HEAD(&ch->owner_list);
 	INIT_LIST_HEAD(&ch->dev_list);
 	INIT_HLIST_NODE(&ch->token_node);
 	mutex_init(&ch->mutex);
@@ -705,23 +698,26 @@ static int bulk_channel_attach(struct bulk_channel *ch)
 	return err;
 }
 
-/* From here on the end of the address space is the end of the channel. */
-static int bulk_channel_own(struct bulk_channel *ch)
+static struct bulk_channel *owned_channel(struct bulk_owned *owned)
 {
-	struct bulk_owner *owner = bulk_owner_get();
-	int err = -ESRCH;
-
-	if (IS_ERR(owner))
-		return PTR_ERR(owner);
-	ch->owner = owner;
-	spin_lock(&owner->lock);
-	if (!owner->dead) {
-		list_add_tail(&ch->owner_list, &owner->channels);
-		err = 0;
-	}
-	spin_unlock(&owner->lock);
-	return err;
+	return container_of(owned, struct bulk_channel, owned);
 }
+
+static bool channel_owned_get(struct bulk_owned *owned)
+{
+	return refcount_inc_not_zero(&owned_channel(owned)->refs);
+}
+
+static void channel_owned_kill(struct bulk_owned *owned)
+{
+	bulk_channel_kill(owned_channel(owned));
+	bulk_channel_put(owned_channel(owned));
+}
+
+static const struct bulk_owned_ops channel_owned_ops = {
+	.get	= channel_owned_get,
+	.kill	= channel_owned_kill,
+};
 
 /**
  * bulk_channel_create - RDMA_BULK_IOC_BIND
@@ -781,7 +777,8 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	if (err)
 		goto free;
 	bulk_token_make(ch);
-	err = bulk_channel_own(ch);
+	/* From here on the end of the address space is the end of the channel. */
+	err = bulk_own(&ch->owned, &channel_owned_ops, true);
 	if (err)
 		goto unlisten;
 	channel_trace(ch, "bind");

@@ -13,7 +13,7 @@
  * Every call on a domain or channel must come from the address space that made it.
  *
  * All in process context. Release may run with no address space at all, in a
- * worker, and only starts what has to end; see owner.c for what ends at exit.
+ * worker, and only starts what has to end; see base/owner.c for what ends at exit.
  */
 #include <linux/compat.h>
 #include <linux/file.h>

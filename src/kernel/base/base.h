@@ -4,10 +4,10 @@
  * before it: verbs, conn, link, mem, chan, ep, then submit.c, file.c, main.c.
  *
  * Owns the parameters that more than one layer looks at and the workqueues (base.c), IP
- * addresses (addr.c), areas of shared pages (shm.c), the tracepoints (trace.h), the
- * wire's structures (wire.h).
+ * addresses (addr.c), areas of shared pages (shm.c), address spaces that own something
+ * (owner.c), the tracepoints (trace.h), the wire's structures (wire.h).
  *
- * Locks: none. Contexts: said with each function.
+ * Locks: owner.c's, inside all others of process context. Contexts: said with each function.
  */
 #ifndef _RDMA_BULK_BASE_H
 #define _RDMA_BULK_BASE_H
@@ -82,5 +82,32 @@ void bulk_shm_free(struct bulk_shm *shm);	/* process context */
 /* SGEs of bytes [off, off + len) of DMA-mapped pages; number or -EMSGSIZE */
 int bulk_shm_sges(const struct bulk_shm *shm, u32 off, u32 len, u32 lkey,
 		  struct ib_sge *sge, int max);
+
+/* ---- address spaces and their end (owner.c) ---- */
+
+struct bulk_owned;
+
+/**
+ * struct bulk_owned_ops - the address space has ended
+ * @get: take a reference, if there still is one. Under the owner's lock.
+ * @kill: begin to end it, and give back that reference. Process context; must not wait.
+ */
+struct bulk_owned_ops {
+	bool (*get)(struct bulk_owned *owned);
+	void (*kill)(struct bulk_owned *owned);
+};
+
+/**
+ * struct bulk_owned - what ends with the address space that has made it
+ */
+struct bulk_owned {
+	struct list_head	list;
+	struct bulk_owner	*owner;		/* NULL: not owned */
+	const struct bulk_owned_ops *ops;
+};
+
+int bulk_own(struct bulk_owned *owned, const struct bulk_owned_ops *ops, bool first);
+void bulk_disown(struct bulk_owned *owned);
+void bulk_owner_exit(void);
 
 #endif /* _RDMA_BULK_BASE_H */
