@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /*
  * Endpoints; the remote channels they lead to; our channels as other hosts see
- * them; windows.
+ * them.
  *
  * An endpoint (struct bulk_ep) belongs to a channel and leads to a remote channel
  * (struct bulk_rchan), which all endpoints of one user to it share. The other
@@ -10,15 +10,9 @@
  * inbound, now dead, until the opener's CLOSED comes, because messages may still
  * be under way; those are dropped.
  *
- * Windows. An inbound has a limit: so many messages may have been received in all.
- * The sum of what all inbounds of a channel may still receive (ch->rx_promised)
- * never exceeds its free receive slots, so every message has a place. Raising
- * a limit is decided whenever slots come back (bulk_inbound_grant), told by the
- * link's worker.
- *
  * Locks: ch->mutex serialises open and close; link->mutex covers lists and states
  * of remote channels; the lane's lock what submission and posting need; ch->lock
- * windows and events. An endpoint's structure is freed by RCU, since submission
+ * events. An endpoint's structure is freed by RCU, since submission
  * finds it by its handle under RCU.
  *
  * The first message. OPEN can carry one (rchan->first), whose sender then does not wait
@@ -29,17 +23,14 @@
  *
  * Endpoints within the host (ep->local) have neither of these: see local.c.
  *
- * Death of a channel: bulk_ep_close_all(). Death of a lane: bulk_rchan_down() for
+ * Death of a channel: ep_close_all(). Death of a lane: bulk_rchan_down() for
  * its remote channels. Both cancel what is not under way; an endpoint reports
  * DOWN when its last command has ended.
  */
 #include "link.h"
 #include "base/trace.h"
 
-#define WINDOW_FIRST	2	/* granted at OPEN, if there are slots */
-#define WINDOW_MAX	128	/* of one inbound */
 #define FIRST_WAIT	2	/* jiffies that OPEN waits for the first message */
-#define WINDOWS_FULL	4	/* windows' worth of messages before more slots are wanted */
 
 /* ------------------------------------------------------------------ remote channels */
 
@@ -200,35 +191,29 @@ void bulk_ep_event(struct bulk_ep *ep, u8 bits)
 		bits &= ~BULK_EPEV_WRITABLE;
 	if (bits && READ_ONCE(ep->state) != BULK_EP_CLOSED) {
 		ep->events |= bits;
-		if (!list_empty(&ep->event_list) || !ep_report(ep)) {
-			if (list_empty(&ep->event_list)) {
-				kref_get(&ep->ref);
-				list_add_tail(&ep->event_list, &ch->ep_events);
-			}
+		if (list_empty(&ep->due.list) && !ep_report(ep)) {
+			kref_get(&ep->ref);
+			list_add_tail(&ep->due.list, &ch->due);
 		}
 	}
 	spin_unlock_bh(&ch->lock);
 }
 
-/**
- * bulk_ep_flush_events - write bits that found no room before
- * @ch: channel, its lock held
- */
-void bulk_ep_flush_events(struct bulk_channel *ch)
+/* ch->lock held: write bits that found no room before. False if there still is none. */
+static bool ep_report_due(struct bulk_due *due)
 {
-	struct bulk_ep *ep, *next;
+	struct bulk_ep *ep = container_of(due, struct bulk_ep, due);
 
-	lockdep_assert_held(&ch->lock);
-	list_for_each_entry_safe(ep, next, &ch->ep_events, event_list) {
-		if (READ_ONCE(ep->state) != BULK_EP_CLOSED && !ch->dead && !ep_report(ep))
-			break;
-		list_del_init(&ep->event_list);
-		/*
-		 * Not the last reference: the table's goes in ep_close() after the
-		 * state is CLOSED, and that takes ch->lock afterwards.
-		 */
-		kref_put(&ep->ref, ep_release);
-	}
+	lockdep_assert_held(&ep->ch->lock);
+	if (READ_ONCE(ep->state) != BULK_EP_CLOSED && !ep->ch->dead && !ep_report(ep))
+		return false;
+	list_del_init(&due->list);
+	/*
+	 * Not the last reference: the table's goes in ep_close() after the
+	 * state is CLOSED, and that takes ch->lock afterwards.
+	 */
+	kref_put(&ep->ref, ep_release);
+	return true;
 }
 
 /**
@@ -315,13 +300,8 @@ void bulk_ep_writable(struct bulk_ep *ep, bool window)
 		bulk_ep_event(ep, BULK_EPEV_WRITABLE);
 }
 
-/**
- * bulk_ep_wake_all - a command has ended: whoever was refused may try again
- * @ch: channel
- *
- * Context: any; takes lanes' locks and ch->lock.
- */
-void bulk_ep_wake_all(struct bulk_channel *ch)
+/* A command has ended: whoever was refused may try again. Any context. */
+static void ep_wake_all(struct bulk_channel *ch)
 {
 	unsigned long handle;
 	struct bulk_ep *ep;
@@ -614,9 +594,9 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	INIT_LIST_HEAD(&ep->fifo);
 	INIT_LIST_HEAD(&ep->ops);
 	INIT_LIST_HEAD(&ep->sched);
-	INIT_LIST_HEAD(&ep->event_list);
+	INIT_LIST_HEAD(&ep->due.list);
 	if (bulk_local_is(ch, &remote)) {
-		ep->local = bulk_local_alloc();
+		ep->local = bulk_local_alloc(ep);
 		if (!ep->local) {
 			kfree(ep);
 			return -ENOMEM;
@@ -701,8 +681,8 @@ static void ep_close(struct bulk_channel *ch, struct bulk_ep *ep)
 	bulk_ep_down(ep, BULK_EP_CLOSED, -ECANCELED);
 
 	spin_lock_bh(&ch->lock);
-	listed = !list_empty(&ep->event_list);
-	list_del_init(&ep->event_list);
+	listed = !list_empty(&ep->due.list);
+	list_del_init(&ep->due.list);
 	spin_unlock_bh(&ch->lock);
 	if (listed)
 		bulk_ep_put(ep);
@@ -734,8 +714,10 @@ int bulk_ep_close(struct bulk_channel *ch, u32 handle)
 }
 
 /* ch->lock held: the worker has something to tell. */
-static void inbound_dirty(struct bulk_inbound *in)
+static void inbound_due(struct bulk_rx_window *w)
 {
+	struct bulk_inbound *in = container_of(w, struct bulk_inbound, window);
+
 	spin_lock(&in->link->eps->lock);
 	if (list_empty(&in->dirty_list)) {
 		refcount_inc(&in->ref);
@@ -745,17 +727,9 @@ static void inbound_dirty(struct bulk_inbound *in)
 	bulk_link_kick(in->link);
 }
 
-/**
- * bulk_ep_close_all - a channel has died
- * @ch: marked dead
- *
- * Closes its endpoints and detaches its inbounds; links' workers tell the peers. Local
- * endpoints to it go down.
- * Process context.
- */
-void bulk_ep_close_all(struct bulk_channel *ch)
+/* A channel has died: close its endpoints. */
+static void ep_close_all(struct bulk_channel *ch)
 {
-	struct bulk_inbound *in, *next;
 	struct bulk_ep *ep;
 	unsigned long handle;
 
@@ -765,18 +739,18 @@ void bulk_ep_close_all(struct bulk_channel *ch)
 		ep_close(ch, ep);
 	}
 	mutex_unlock(&ch->mutex);
-
-	spin_lock_bh(&ch->lock);
-	list_for_each_entry_safe(in, next, &ch->inbounds, ch_list) {
-		list_del_init(&in->ch_list);
-		in->dead = true;
-		ch->nr_inbounds--;
-		ch->rx_promised -= in->limit - in->received;
-		inbound_dirty(in);
-	}
-	spin_unlock_bh(&ch->lock);
-	bulk_local_target_gone(ch, -ECONNRESET);
 }
+
+const struct bulk_chan_ops bulk_ep_chan_ops = {
+	.closing	= ep_close_all,
+	.wake		= ep_wake_all,
+	.free		= bulk_submit_drop_spares,
+	.report		= ep_report_due,
+	.window_due	= inbound_due,
+	.sender_waits	= bulk_local_waits,
+	.sender_wake	= bulk_local_wake,
+	.sender_gone	= bulk_local_gone,
+};
 
 /* ------------------------------------------------------- remote channels' messages */
 
@@ -970,94 +944,13 @@ static void inbound_put(struct bulk_inbound *in)
 	}
 }
 
-static u32 inbound_share(const struct bulk_channel *ch)
-{
-	u32 n = max_t(u32, ch->nr_inbounds, 1);
-
-	return clamp_t(u32, ch->rx_slots / (2 * n), 1, WINDOW_MAX);
-}
-
-/* ch->lock held: raise a window to @want if slots allow. True if it was raised. */
-static bool inbound_raise(struct bulk_channel *ch, struct bulk_inbound *in, u32 want)
-{
-	u32 have = in->limit - in->received;
-	u32 spare = ch->rx_nfree - min(ch->rx_promised, ch->rx_nfree);
-	u32 add = have < want ? min(want - have, spare) : 0;
-
-	in->limit += add;
-	ch->rx_promised += add;
-	return add;
-}
-
-/**
- * bulk_rx_busy - a sender has asked for a larger window, or found no slot
- * @ch: channel, its lock held
- * @received: messages of that sender in all
- * @grown_at: what that was when more slots were asked for
- *
- * One that goes on running out would be faster with a larger share: the process is asked
- * for more slots.
- */
-void bulk_rx_busy(struct bulk_channel *ch, u32 received, u32 *grown_at)
-{
-	u32 share = inbound_share(ch);
-
-	if (share >= WINDOW_MAX || received - *grown_at < WINDOWS_FULL * share)
-		return;
-	*grown_at = received;
-	bulk_channel_rx_low(ch, share);
-}
-
-/**
- * bulk_inbound_grant - slots have come free: raise windows
- * @ch: channel, its lock held
- *
- * Links' workers tell the senders.
- */
-void bulk_inbound_grant(struct bulk_channel *ch)
-{
-	u32 share = inbound_share(ch);
-	struct bulk_inbound *in;
-
-	lockdep_assert_held(&ch->lock);
-	ch->rx_low = false;
-	if (bulk_local_turn(ch))
-		return;
-	list_for_each_entry(in, &ch->inbounds, ch_list) {
-		u32 have = in->limit - in->received;
-
-		/* not for every message; whoever has run dry at once */
-		if (have >= (share + 1) / 2 && !in->want)
-			continue;
-		if (inbound_raise(ch, in, share)) {
-			in->want = false;
-			inbound_dirty(in);
-		}
-	}
-}
-
-/* ch->lock held: its window is empty, and there is no slot for another message. */
-static void inbound_dry(struct bulk_inbound *in)
-{
-	in->want = true;
-	bulk_channel_rx_low(in->ch, 1);
-}
-
 /* The message that came with OPEN: true if it has been delivered. */
 static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *first, u32 len)
 {
 	struct bulk_channel *ch = in->ch;
-	bool place;
 
-	spin_lock_bh(&ch->lock);
-	place = !in->dead && in->limit != in->received;
-	if (place) {
-		in->received++;		/* deliver() takes it off rx_promised */
-		if (in->limit == in->received)
-			inbound_dry(in);
-	}
-	spin_unlock_bh(&ch->lock);
-	return place && !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
+	return bulk_window_first(ch, &in->window) &&
+	       !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
 }
 
 /*
@@ -1074,7 +967,6 @@ static int inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 	struct bulk_refused *refused;
 	struct bulk_channel *ch;
 	struct bulk_inbound *in;
-	u32 window;
 	int err;
 
 	if (m->h.flags & BULK_OPEN_FIRST) {
@@ -1100,7 +992,6 @@ static int inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 	in->ch = ch;
 	in->opener = le32_to_cpu(m->opener);
 	in->uid = uid;
-	INIT_LIST_HEAD(&in->ch_list);
 	INIT_LIST_HEAD(&in->dirty_list);
 	err = xa_alloc_cyclic(&link->eps->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
 			      &link->eps->next_inbound, GFP_KERNEL);
@@ -1108,29 +999,17 @@ static int inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 		bulk_link_put(link);
 		goto free;
 	}
-	spin_lock_bh(&ch->lock);
-	if (ch->dead) {
-		in->dead = true;
-	} else {
-		list_add_tail(&in->ch_list, &ch->inbounds);
-		ch->nr_inbounds++;
-		/* it cannot ask for more before it has sent one more */
-		window = min_t(u32, WINDOW_FIRST, inbound_share(ch)) + (first ? 1 : 0);
-		if (!inbound_raise(ch, in, window))
-			inbound_dry(in);
-	}
-	in->announced = in->limit;
-	spin_unlock_bh(&ch->lock);
+	bulk_window_open(ch, &in->window, first);
 	if (first && inbound_first(in, first, le32_to_cpu(m->h.length) - sizeof(*m) -
 					      sizeof(*first)))
 		opened->h.flags = BULK_OPENED_FIRST;
 	opened->opener = m->opener;
 	opened->target = cpu_to_le32(in->id);
-	opened->limit = cpu_to_le32(in->limit);
+	opened->limit = cpu_to_le32(in->window.limit);
 	bulk_ctl_queue(link, opened);
-	if (in->dead) {
+	if (in->window.dead) {
 		spin_lock_bh(&ch->lock);
-		inbound_dirty(in);
+		inbound_due(&in->window);
 		spin_unlock_bh(&ch->lock);
 	}
 	return 0;
@@ -1154,27 +1033,16 @@ refuse:
 /* link->mutex held: off the tables. */
 static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 {
-	struct bulk_channel *ch = in->ch;
 	bool dirty;
 
 	xa_erase(&link->eps->inbounds, in->id);
 	if (in->closing)
 		WRITE_ONCE(link->eps->nr_closing, link->eps->nr_closing - 1);
-	spin_lock_bh(&ch->lock);
-	if (!list_empty(&in->ch_list)) {
-		list_del_init(&in->ch_list);
-		ch->nr_inbounds--;
-		ch->rx_promised -= in->limit - in->received;
-		/* what it was promised is for others, who may wait for it */
-		bulk_inbound_grant(ch);
-	}
-	in->dead = true;
-	spin_lock(&link->eps->lock);
+	bulk_window_close(in->ch, &in->window);
+	spin_lock_bh(&link->eps->lock);
 	dirty = !list_empty(&in->dirty_list);
 	list_del_init(&in->dirty_list);
-	spin_unlock(&link->eps->lock);
-	spin_unlock_bh(&ch->lock);
-	bulk_local_wake(ch);
+	spin_unlock_bh(&link->eps->lock);
 	if (dirty)
 		inbound_put(in);
 	inbound_put(in);
@@ -1221,6 +1089,7 @@ static void inbound_work(struct bulk_link *link)
 	for (;;) {
 		struct bulk_window *window = NULL;
 		struct bulk_closed *closed = NULL;
+		struct bulk_rx_window *w;
 		bool dead;
 
 		spin_lock_bh(&link->eps->lock);
@@ -1230,8 +1099,9 @@ static void inbound_work(struct bulk_link *link)
 		spin_unlock_bh(&link->eps->lock);
 		if (!in)
 			break;
+		w = &in->window;
 		spin_lock_bh(&in->ch->lock);
-		dead = in->dead;
+		dead = w->dead;
 		spin_unlock_bh(&in->ch->lock);
 		if (dead && !in->told_dead && !in->closing) {
 			closed = bulk_ctl_alloc(link, BULK_CLOSED, sizeof(*closed), GFP_KERNEL);
@@ -1243,14 +1113,14 @@ static void inbound_work(struct bulk_link *link)
 			} else {	/* the link's end tells them too */
 				bulk_ctl_fail(link, -ENOMEM);
 			}
-		} else if (!dead && in->announced != in->limit) {
+		} else if (!dead && w->announced != w->limit) {
 			window = bulk_ctl_alloc(link, BULK_WINDOW, sizeof(*window), GFP_KERNEL);
 			if (window) {
 				window->opener = cpu_to_le32(in->opener);
 				spin_lock_bh(&in->ch->lock);
-				in->announced = in->limit;
+				w->announced = w->limit;
 				spin_unlock_bh(&in->ch->lock);
-				window->limit = cpu_to_le32(in->announced);
+				window->limit = cpu_to_le32(w->announced);
 				bulk_ctl_queue(link, window);
 			} else {
 				bulk_ctl_fail(link, -ENOMEM);
@@ -1292,7 +1162,6 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 	struct bulk_link *link = lane->link;
 	struct bulk_channel *ch;
 	struct bulk_inbound *in;
-	bool dead, over = false;
 	int err;
 
 	if (len > RDMA_BULK_SLOT_PAYLOAD)
@@ -1311,33 +1180,11 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 	ch = in->ch;
 	trace_bulk_message_receive(lane, in->id, le16_to_cpu(m->id), le64_to_cpu(m->seq),
 				   le64_to_cpu(m->ack), len);
-	spin_lock_bh(&ch->lock);
-	dead = in->dead;
-	if (!dead) {
-		over = in->limit == in->received;
-		if (!over)
-			in->received++;		/* deliver() takes it off rx_promised */
-		if (m->h.flags & BULK_MESSAGE_WANT) {
-			in->want = true;
-			if (inbound_raise(ch, in, inbound_share(ch))) {
-				in->want = false;
-				inbound_dirty(in);
-			} else if (in->limit == in->received) {
-				bulk_channel_rx_low(ch, 1);
-			}
-			bulk_rx_busy(ch, in->received, &in->grown_at);
-		}
-	}
-	spin_unlock_bh(&ch->lock);
-	if (over) {
-		err = -EPROTO;
-	} else if (dead) {
-		err = 0;	/* its host has been told, or is being told */
-	} else {
+	err = bulk_window_receive(ch, &in->window, m->h.flags & BULK_MESSAGE_WANT);
+	if (!err)
 		err = bulk_channel_deliver(ch, le16_to_cpu(m->id), data, len);
-		if (err == -EPIPE)
-			err = 0;
-	}
+	if (err == -EPIPE)
+		err = 0;	/* its host has been told, or is being told */
 	inbound_put(in);
 	return err;
 }

@@ -197,7 +197,7 @@ static struct bulk_channel *bulk_bind(struct rdma_bulk_bind *bind)
 	else if (domain->mm != current->mm)
 		ch = ERR_PTR(-EPERM);
 	else
-		ch = bulk_channel_create(domain, bind);
+		ch = bulk_channel_create(domain, bind, &bulk_ep_chan_ops);
 put:
 	fdput(f);
 	return ch;

@@ -77,13 +77,7 @@ struct bulk_inbound {
 	u32			id;		/* in eps->inbounds */
 	u32			opener;
 	kuid_t			uid;
-	/* under ch->lock */
-	struct list_head	ch_list;	/* ch->inbounds; empty when detached */
-	u32			limit, received;
-	u32			announced;	/* limit that the opener knows */
-	u32			grown_at;	/* received when more slots were asked for */
-	bool			want;
-	bool			dead;		/* channel is gone */
+	struct bulk_rx_window	window;		/* under ch->lock */
 	/* under eps->lock */
 	struct list_head	dirty_list;
 	/* link->mutex */
@@ -127,16 +121,15 @@ struct bulk_local {
 	struct mutex		mutex;		/* one command at a time */
 	spinlock_t		lock;		/* the endpoint's, as a lane's is */
 	struct bulk_channel	*target;	/* a reference, until it is down */
-	u32			sent;		/* under the target's lock */
-	u32			grown_at;	/* sent when more slots were asked for */
+	struct bulk_sender	sender;		/* under the target's ch->lock */
+	struct bulk_ep		*ep;		/* whose it is */
 	struct bulk_key		good;		/* last key that was; under @mutex */
 };
 
 /**
  * struct bulk_ep - a channel's handle for one remote channel
  *
- * A local one has @local instead of @rchan, and is on its target's lists by @rchan_list
- * and @sched, under the target's ch->lock.
+ * A local one has @local instead of @rchan.
  */
 struct bulk_ep {
 	struct kref		ref;
@@ -158,7 +151,7 @@ struct bulk_ep {
 	u32			puts;
 	/* under ch->lock */
 	u8			events;		/* BULK_EPEV_* to report */
-	struct list_head	event_list;	/* ch->ep_events */
+	struct bulk_due		due;		/* they are on ch->due */
 };
 
 static inline spinlock_t *bulk_ep_lock(struct bulk_ep *ep)
@@ -176,8 +169,6 @@ void bulk_ep_up(struct bulk_ep *ep);
 void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err);
 /* Tell it if a refused command may be tried again; @window: for want of one, too. */
 void bulk_ep_writable(struct bulk_ep *ep, bool window);
-/* ch->lock held: a sender of so many messages has too few slots. */
-void bulk_rx_busy(struct bulk_channel *ch, u32 received, u32 *grown_at);
 
 /* ---- operations ---- */
 
@@ -245,6 +236,8 @@ bool bulk_op_keep(struct bulk_channel *ch, struct bulk_op *op);
 int bulk_rchan_first(struct bulk_ep *ep, struct bulk_op *op);
 /* submit.c: accept the message that goes with OPEN; 0, or a refusal. link->mutex held. */
 int bulk_accept_first(struct bulk_ep *ep, struct bulk_op *op);
+/* submit.c: free what is kept for commands to come. */
+void bulk_submit_drop_spares(struct bulk_channel *ch);
 void bulk_key_guessed(struct bulk_channel *ch);
 
 /* lane.c: an operation has ended, it is off all lists. No locks held. */
@@ -261,8 +254,11 @@ void bulk_ops_finish(struct list_head *ended);
 
 /* ---- endpoints within the host (local.c) ---- */
 
+void bulk_local_waits(struct bulk_sender *s);
+void bulk_local_wake(struct bulk_sender *s);
+void bulk_local_gone(struct bulk_sender *s, int err);
 bool bulk_local_is(const struct bulk_channel *ch, const union bulk_addr *remote);
-struct bulk_local *bulk_local_alloc(void);
+struct bulk_local *bulk_local_alloc(struct bulk_ep *ep);
 void bulk_local_attach(struct bulk_ep *ep, u64 token);
 void bulk_local_detach(struct bulk_ep *ep);
 struct bulk_channel *bulk_local_promise(struct bulk_ep *ep);

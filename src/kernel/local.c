@@ -14,20 +14,14 @@
  * given back after: however long their page faults take, nobody waits for them but who
  * named them. Own regions are in use throughout, as with the adapter.
  *
- * Receive slots. A local sender takes any free slot that no sender of another host has
- * been promised. If there is none, its endpoint waits on the target's list, and is told
- * when slots have come back. While some wait, every other return of slots is theirs;
- * what they leave is granted to other hosts a moment later (turn_work).
- *
- * Life. A local endpoint is on the target's list (ep->rchan_list) from when it is
+ * Life. A local endpoint is one of its target's senders (local->sender) from when it is
  * opened until it goes down. Whoever takes it off, its own closing or the end of the
  * target, has the list's reference; whoever clears local->target has the reference to
  * the channel. So a channel that has died is kept by no endpoint, only by a message that is
  * being copied into it.
  *
  * Locks. local->lock stands for the lane's lock: state, starved, target. It is
- * inside the target's ch->lock, which covers the lists. Two channels' locks are never
- * held at once.
+ * inside the target's ch->lock, which covers the sender.
  *
  * Context: process.
  */
@@ -41,7 +35,6 @@
 
 #define LOCAL_PIECE	(256u << 10)
 #define LOCAL_PAGES	(LOCAL_PIECE / PAGE_SIZE + 1)
-#define LOCAL_TURN	1		/* jiffies until the others have theirs */
 
 static bool bulk_direct = true;
 module_param_named(direct, bulk_direct, bool, 0644);
@@ -69,15 +62,19 @@ bool bulk_local_is(const struct bulk_channel *ch, const union bulk_addr *remote)
 
 /**
  * bulk_local_alloc - what a local endpoint has in place of a remote channel
+ * @ep: endpoint
  *
  * Return: to be freed by kfree(), or NULL.
  */
-struct bulk_local *bulk_local_alloc(void)
+struct bulk_local *bulk_local_alloc(struct bulk_ep *ep)
 {
 	struct bulk_local *local = kzalloc(sizeof(*local), GFP_KERNEL_ACCOUNT);
 
 	if (!local)
 		return NULL;
+	local->ep = ep;
+	INIT_LIST_HEAD(&local->sender.list);
+	INIT_LIST_HEAD(&local->sender.waiting);
 	mutex_init(&local->mutex);
 	spin_lock_init(&local->lock);
 	return local;
@@ -87,6 +84,16 @@ static bool local_may_open(const struct bulk_channel *ch, const struct bulk_chan
 {
 	return target->dev == ch->dev && net_eq(target->net, ch->net) &&
 	       uid_eq(target->uid, ch->uid);
+}
+
+/* Returns the target before. */
+static struct bulk_channel *local_set_target(struct bulk_local *local,
+					     struct bulk_channel *target)
+{
+	spin_lock_bh(&local->lock);
+	swap(local->target, target);
+	spin_unlock_bh(&local->lock);
+	return target;
 }
 
 /**
@@ -99,20 +106,17 @@ static bool local_may_open(const struct bulk_channel *ch, const struct bulk_chan
 void bulk_local_attach(struct bulk_ep *ep, u64 token)
 {
 	struct bulk_channel *target = bulk_channel_find(token);
-	struct bulk_local *local = ep->local;
 	bool attached = false;
 
 	if (target && local_may_open(ep->ch, target)) {
-		spin_lock_bh(&target->lock);
-		if (!target->dead && !target->removed) {
-			spin_lock(&local->lock);
-			local->target = target;
-			spin_unlock(&local->lock);
-			kref_get(&ep->ref);
-			list_add_tail(&ep->rchan_list, &target->locals);
-			attached = true;
+		kref_get(&ep->ref);
+		/* who tells it of the target's end lets go of the target */
+		local_set_target(ep->local, target);
+		attached = bulk_sender_attach(target, &ep->local->sender);
+		if (!attached) {
+			local_set_target(ep->local, NULL);
+			bulk_ep_put(ep);
 		}
-		spin_unlock_bh(&target->lock);
 	}
 	if (attached) {
 		bulk_ep_up(ep);
@@ -130,121 +134,61 @@ void bulk_local_attach(struct bulk_ep *ep, u64 token)
 void bulk_local_detach(struct bulk_ep *ep)
 {
 	struct bulk_local *local = ep->local;
-	struct bulk_channel *target;
-	bool listed, waiting;
+	struct bulk_channel *target = local_set_target(local, NULL);
+	unsigned int lists;
 
-	spin_lock_bh(&local->lock);
-	target = local->target;
-	local->target = NULL;
-	spin_unlock_bh(&local->lock);
 	if (!target)
 		return;
-	spin_lock_bh(&target->lock);
-	listed = !list_empty(&ep->rchan_list);
-	list_del_init(&ep->rchan_list);
-	waiting = !list_empty(&ep->sched);
-	list_del_init(&ep->sched);
-	spin_unlock_bh(&target->lock);
-	if (listed)
-		bulk_ep_put(ep);
-	if (waiting)
+	for (lists = bulk_sender_detach(target, &local->sender); lists; lists--)
 		bulk_ep_put(ep);
 	bulk_channel_put(target);
 }
 
-/**
- * bulk_local_target_gone - a channel has died, or its device is gone
- * @target: the channel, marked so
- * @err: what local endpoints to it report
- */
-void bulk_local_target_gone(struct bulk_channel *target, int err)
-{
-	struct bulk_ep *ep;
-
-	for (;;) {
-		spin_lock_bh(&target->lock);
-		ep = list_first_entry_or_null(&target->locals, struct bulk_ep, rchan_list);
-		if (ep)
-			list_del_init(&ep->rchan_list);
-		spin_unlock_bh(&target->lock);
-		if (!ep)
-			return;
-		bulk_ep_down(ep, BULK_EP_DOWN, err);
-		bulk_local_detach(ep);
-		bulk_ep_put(ep);
-		cond_resched();
-	}
-}
-
 /* ------------------------------------------------------------------ receive slots */
 
-static u32 local_spare(const struct bulk_channel *ch)
+static struct bulk_local *sender_local(struct bulk_sender *s)
 {
-	return ch->rx_nfree - min(ch->rx_promised, ch->rx_nfree);
+	return container_of(s, struct bulk_local, sender);
 }
 
 /**
- * bulk_local_wake - receive slots have come free
- * @ch: whose; its lock is taken
- *
- * Endpoints that have waited for them are told, all of them: one that is told
- * may have nothing more to send.
+ * bulk_local_gone - the target has died, or its device is gone
+ * @s: a local endpoint's, off the target's list
+ * @err: what the endpoint reports
  */
-void bulk_local_wake(struct bulk_channel *ch)
+void bulk_local_gone(struct bulk_sender *s, int err)
 {
-	struct bulk_ep *ep;
+	struct bulk_ep *ep = sender_local(s)->ep;
 
-	/* who begins to wait now sees the free slots */
-	if (list_empty(&ch->local_waiting))
-		return;
-	spin_lock_bh(&ch->lock);
-	if (local_spare(ch))
-		list_splice_tail_init(&ch->local_waiting, &ch->local_woken);
-	while ((ep = list_first_entry_or_null(&ch->local_woken, struct bulk_ep, sched))) {
-		list_del_init(&ep->sched);
-		spin_unlock_bh(&ch->lock);
-		bulk_ep_writable(ep, true);
-		bulk_ep_put(ep);
-		cond_resched();
-		spin_lock_bh(&ch->lock);
-	}
-	spin_unlock_bh(&ch->lock);
+	bulk_ep_down(ep, BULK_EP_DOWN, err);
+	bulk_local_detach(ep);
+	bulk_ep_put(ep);
 }
 
 /**
- * bulk_local_turn - whose are the slots that have come free?
- * @ch: channel, its lock held
- *
- * Return: true if they are left to local senders this time.
+ * bulk_local_waits - there is no slot for a message
+ * @s: a local endpoint's; the target's ch->lock held
  */
-bool bulk_local_turn(struct bulk_channel *ch)
+void bulk_local_waits(struct bulk_sender *s)
 {
-	lockdep_assert_held(&ch->lock);
-	ch->local_turn = !ch->local_turn && !list_empty(&ch->local_waiting);
-	if (ch->local_turn && ch->nr_inbounds && !ch->dead) {
-		refcount_inc(&ch->refs);
-		if (!queue_delayed_work(bulk_wq, &ch->turn_work, LOCAL_TURN))
-			refcount_dec(&ch->refs);
-	}
-	return ch->local_turn;
+	struct bulk_local *local = sender_local(s);
+
+	spin_lock(&local->lock);
+	local->ep->starved |= BULK_STARVED_WINDOW;
+	spin_unlock(&local->lock);
+	kref_get(&local->ep->ref);
 }
 
 /**
- * bulk_local_turn_work - what local senders have left is for other hosts
- * @work: ch->turn_work, which holds a reference
+ * bulk_local_wake - slots have come free
+ * @s: a local endpoint's, which has waited for them
  */
-void bulk_local_turn_work(struct work_struct *work)
+void bulk_local_wake(struct bulk_sender *s)
 {
-	struct bulk_channel *ch = container_of(to_delayed_work(work),
-					       struct bulk_channel, turn_work);
+	struct bulk_ep *ep = sender_local(s)->ep;
 
-	spin_lock_bh(&ch->lock);
-	if (!ch->dead) {
-		ch->local_turn = true;
-		bulk_inbound_grant(ch);
-	}
-	spin_unlock_bh(&ch->lock);
-	bulk_channel_put(ch);
+	bulk_ep_writable(ep, true);
+	bulk_ep_put(ep);
 }
 
 /**
@@ -261,7 +205,7 @@ struct bulk_channel *bulk_local_promise(struct bulk_ep *ep)
 {
 	struct bulk_local *local = ep->local;
 	struct bulk_channel *target;
-	int err = 0;
+	int err;
 
 	spin_lock_bh(&local->lock);
 	target = local->target;
@@ -271,25 +215,7 @@ struct bulk_channel *bulk_local_promise(struct bulk_ep *ep)
 	if (!target)
 		return ERR_PTR(READ_ONCE(ep->err) ?: -ECONNRESET);
 
-	spin_lock_bh(&target->lock);
-	if (list_empty(&ep->rchan_list)) {
-		err = -ECONNRESET;
-	} else if (local_spare(target)) {
-		target->rx_promised++;
-		local->sent++;
-	} else {
-		err = -EAGAIN;
-		spin_lock(&local->lock);
-		ep->starved |= BULK_STARVED_WINDOW;
-		spin_unlock(&local->lock);
-		if (list_empty(&ep->sched)) {
-			kref_get(&ep->ref);
-			list_add_tail(&ep->sched, &target->local_waiting);
-		}
-		bulk_rx_busy(target, local->sent, &local->grown_at);
-		bulk_channel_rx_low(target, 1);
-	}
-	spin_unlock_bh(&target->lock);
+	err = bulk_sender_promise(target, &local->sender);
 	if (!err)
 		return target;
 	bulk_channel_put(target);

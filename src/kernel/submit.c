@@ -107,7 +107,7 @@ static int submit_return(struct bulk_channel *ch, const struct rdma_bulk_cmd *cm
 	err = bulk_channel_return(ch, cmd->slots, cmd->length);
 	spin_unlock_bh(&ch->lock);
 	if (!err)
-		bulk_local_wake(ch);
+		bulk_senders_wake(ch);
 	return err;
 }
 

@@ -14,7 +14,7 @@
 #include <linux/cred.h>
 #include <linux/sched/mm.h>
 
-#include "bulk.h"
+#include "mem/mem.h"
 
 static struct bulk_domain *owned_domain(struct bulk_owned *owned)
 {

@@ -3,10 +3,10 @@
  * mem: registered memory, who may reach it, and the keys of other hosts' memory. Stands
  * on link.
  *
- * Owns struct bulk_region (region.c: life; pin.c: pages; grant.c: which hosts know
- * the key, and its revocation; resolve.c: answers to KEY_RESOLVE) and struct bulk_rkey
- * (keycache.c: what a link has resolved; keymsg.c: what the
- * other host says of it). Knows neither channels nor endpoints.
+ * Owns struct bulk_domain (domain.c), whose are struct bulk_region (region.c: life; pin.c:
+ * pages; grant.c: which hosts know the key, and its revocation; resolve.c: answers to
+ * KEY_RESOLVE), and struct bulk_rkey (keycache.c: what a link has resolved; keymsg.c: what
+ * the other host says of it). Knows neither channels nor endpoints.
  *
  * Locks, outermost first:
  *
@@ -28,16 +28,39 @@
 
 #include <linux/completion.h>
 #include <linux/rhashtable.h>
+#include <linux/xarray.h>
 
 #include "link/link.h"
-
-struct bulk_domain;
 
 #define BULK_MAX_REGIONS	65536	/* of a domain */
 
 void bulk_mem_init(void);
 /* Wait until all regions are dead (module exit). */
 void bulk_mem_exit(void);
+
+/* ---- domains (domain.c) ---- */
+
+/**
+ * struct bulk_domain - an open file that owns regions
+ */
+struct bulk_domain {
+	refcount_t		refs;
+	struct bulk_owned	owned;
+	struct mm_struct	*mm;		/* identity only, mmgrab'ed */
+	kuid_t			uid;
+	struct mutex		mutex;
+	bool			dead;
+	struct xarray		regions;	/* by handle, XA_FLAGS_ALLOC1 */
+	u32			next_handle;
+	atomic_t		nr_regions;	/* not dead yet */
+	struct work_struct	kill_work;
+};
+
+struct bulk_domain *bulk_domain_create(void);
+void bulk_domain_put(struct bulk_domain *domain);	/* process context */
+/* Owner died or file closed: revoke everything, once; asynchronous. */
+void bulk_domain_kill(struct bulk_domain *domain);
+
 
 /* ---- regions (region.c) ---- */
 

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /*
- * Channels: the event ring and the slots
+ * Channels: the event ring
  *
- * Owns what is in the memory that a channel shares with its process: events, and
- * messages in receive slots. (Who has which transmit slot is submit.c's.)
- *
- * What the process can write is the control page and the slots. Of these the
- * kernel reads two words, the consumer index and the armed flag, each once for
- * every use: a wrong consumer makes the ring look full or not, which costs that
- * process its own events; it never leads the kernel anywhere, since the place
- * of an event follows from the kernel's own producer index. Who holds which slot
- * is kept where the process cannot see it.
+ * The process can write to the control page. Of that the kernel reads two words, the
+ * consumer index and the armed flag, each once for every use: a wrong consumer makes
+ * the ring look full or not, which costs that process its own events; it never leads
+ * the kernel anywhere, since the place of an event follows from the kernel's own
+ * producer index.
  *
  * Room in the ring is promised before it is needed. @reserved counts the promises:
  * one for each command under way (its EV_DONE), and one for each receive slot that
@@ -21,14 +17,10 @@
  * are tried again whenever the channel is touched, and by a timer, since a process
  * that polls memory need not call the kernel.
  *
- * Everything is under ch->lock and runs in any context. A message is copied
- * without the lock, while its slot is on nobody's list.
+ * Everything is under ch->lock and runs in any context.
  */
-#include <linux/nospec.h>
-
-#include "bulk.h"
-#include "channel.h"
 #include "base/trace.h"
+#include "chan/private.h"
 
 /* Longest pause before events that found no room are tried again, milliseconds. */
 #define BULK_EVENT_DELAY_MAX	256
@@ -50,8 +42,13 @@ u32 bulk_ring_room(const struct bulk_channel *ch)
 	return ch->events - used - ch->reserved;
 }
 
-static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_event *ev,
-			    bool quiet)
+/**
+ * bulk_ring_write - write an event
+ * @ch: channel, its lock held; a place is reserved, or there is room
+ * @ev: event
+ * @quiet: does not wake who has armed for loud events
+ */
+void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_event *ev, bool quiet)
 {
 	u32 armed;
 
@@ -79,6 +76,7 @@ static void bulk_ring_write(struct bulk_channel *ch, const struct rdma_bulk_even
 void bulk_channel_flush(struct bulk_channel *ch)
 {
 	struct rdma_bulk_event ev = { .slot = RDMA_BULK_NO_SLOT };
+	struct bulk_due *due, *next;
 
 	if (ch->removed_due) {
 		ev.type = RDMA_BULK_EV_REMOVED;
@@ -93,13 +91,9 @@ void bulk_channel_flush(struct bulk_channel *ch)
 			return;
 		ch->rx_low_due = 0;
 	}
-	if (!list_empty(&ch->ep_events))
-		bulk_ep_flush_events(ch);
-}
-
-static bool bulk_channel_due(const struct bulk_channel *ch)
-{
-	return ch->removed_due || ch->rx_low_due || !list_empty(&ch->ep_events);
+	list_for_each_entry_safe(due, next, &ch->due, list)
+		if (!ch->ops->report(due))
+			return;
 }
 
 /* See to it that bits are looked at again even if nobody touches the channel. */
@@ -140,7 +134,7 @@ void bulk_channel_event_work(struct work_struct *work)
  * A dead channel swallows events.
  *
  * Return: false if there is no room: the caller keeps a bit and tries again in
- * bulk_ep_flush_events.
+ * bulk_channel_flush().
  */
 bool bulk_channel_event(struct bulk_channel *ch, const struct rdma_bulk_event *ev)
 {
@@ -252,188 +246,4 @@ __poll_t bulk_channel_poll(struct bulk_channel *ch, struct file *file, poll_tabl
 		mask |= EPOLLIN | EPOLLRDNORM;
 	spin_unlock_bh(&ch->lock);
 	return mask;
-}
-
-/* ---- slots ---- */
-
-/*
- * The area and offset of a slot, NULL if there is no such slot. @nr is the number
- * of valid chunks, loaded with acquire semantics.
- */
-static const struct bulk_shm *bulk_slot_area(const struct bulk_chunk *chunks,
-					     unsigned int nr, u32 slot, u32 stride,
-					     u32 *off)
-{
-	const struct bulk_chunk *chunk;
-
-	for (chunk = chunks; chunk < chunks + nr; chunk++) {
-		u32 i = slot - chunk->first;
-
-		if (i < chunk->count) {
-			/* @slot may be the process's word. */
-			*off = array_index_nospec(i, chunk->count) * stride;
-			return &chunk->shm;
-		}
-	}
-	return NULL;
-}
-
-/**
- * bulk_channel_tx_vaddr - where a transmit slot lies
- * @ch: channel
- * @slot: any number
- *
- * Context: any. The memory stays while the caller has a reference to @ch. The
- * process can write to it at any time.
- *
- * Return: its first of RDMA_BULK_SLOT_PAYLOAD bytes, NULL if there is no such slot.
- */
-void *bulk_channel_tx_vaddr(struct bulk_channel *ch, u32 slot)
-{
-	unsigned int nr = bulk_chunks(&ch->tx_chunks);
-	const struct bulk_shm *shm;
-	u32 off;
-
-	shm = bulk_slot_area(ch->tx, nr, slot, ch->tx_stride, &off);
-	return shm ? shm->vaddr + off : NULL;
-}
-
-/**
- * bulk_channel_tx_sges - describe a part of a transmit slot to the device
- * @ch: channel
- * @slot: any number
- * @off: first byte in the slot
- * @len: bytes
- * @lkey: for all entries
- * @sge: filled in
- * @max: room in @sge
- *
- * Context: any, on behalf of a lane: lanes are destroyed before the device goes
- * and takes the mappings along.
- *
- * Return: number of entries, -EINVAL if there is no such slot, -EMSGSIZE if the
- * part is not all in it or needs more entries, -ENODEV after device removal.
- */
-int bulk_channel_tx_sges(struct bulk_channel *ch, u32 slot, u32 off, u32 len,
-			 u32 lkey, struct ib_sge *sge, int max)
-{
-	unsigned int nr = bulk_chunks(&ch->tx_chunks);
-	const struct bulk_shm *shm;
-	u32 base;
-
-	shm = bulk_slot_area(ch->tx, nr, slot, ch->tx_stride, &base);
-	if (!shm)
-		return -EINVAL;
-	if (off > RDMA_BULK_SLOT_PAYLOAD || len > RDMA_BULK_SLOT_PAYLOAD - off)
-		return -EMSGSIZE;
-	return bulk_shm_sges(shm, base + off, len, lkey, sge, max);
-}
-
-/**
- * bulk_channel_return - give back receive slots
- * @ch: channel, its lock held
- * @slots: their numbers, as the process gives them
- * @n: how many
- *
- * All of them or none. Windows are granted from them.
- *
- * Return: 0; -EINVAL if one is not held, or named twice; -EAGAIN if the process
- * has so many events unread that the next messages' would not fit.
- */
-int bulk_channel_return(struct bulk_channel *ch, const u16 *slots, unsigned int n)
-{
-	unsigned int i;
-	int err;
-
-	lockdep_assert_held(&ch->lock);
-
-	for (i = 0; i < n; i++) {
-		u32 slot = slots[i];
-
-		err = -EINVAL;
-		if (slot >= ch->rx_slots)
-			goto undo;
-		slot = array_index_nospec(slot, ch->rx_slots);
-		if (!__test_and_clear_bit(slot, ch->rx_held))
-			goto undo;
-	}
-	err = -EAGAIN;
-	if (bulk_ring_room(ch) < n)
-		goto undo;
-
-	for (i = 0; i < n; i++)
-		ch->rx_free[ch->rx_nfree++] = slots[i];
-	ch->reserved += n;
-	bulk_inbound_grant(ch);
-	if (bulk_channel_due(ch))
-		bulk_channel_flush(ch);
-	return 0;
-
-undo:
-	while (i--)
-		__set_bit(slots[i], ch->rx_held);
-	return err;
-}
-
-/**
- * bulk_channel_deliver - put a message into a receive slot, with its event
- * @ch: channel; its lock is taken
- * @id: the sender's message id
- * @data: the message
- * @len: its bytes
- *
- * Uses up a free slot together with one of ch->rx_promised, which the caller must
- * leave alone. Messages of one sender have to come one after the other.
- *
- * Context: any.
- * Return: 0; -EPIPE if the channel is dead; -EMSGSIZE; -ENOBUFS if no message was
- * promised a slot: the sender broke its window.
- */
-int bulk_channel_deliver(struct bulk_channel *ch, u16 id, const void *data, u32 len)
-{
-	struct rdma_bulk_event ev = {
-		.type = RDMA_BULK_EV_RECV,
-		.id = id,
-		.length = len,
-	};
-	const struct bulk_shm *shm;
-	unsigned int nr;
-	u32 off;
-
-	if (len > RDMA_BULK_SLOT_PAYLOAD)
-		return -EMSGSIZE;
-
-	spin_lock_bh(&ch->lock);
-	if (ch->dead) {
-		spin_unlock_bh(&ch->lock);
-		return -EPIPE;
-	}
-	if (!ch->rx_nfree || !ch->rx_promised) {
-		spin_unlock_bh(&ch->lock);
-		return -ENOBUFS;
-	}
-	ch->rx_promised--;
-	ev.slot = ch->rx_free[--ch->rx_nfree];
-	nr = ch->rx_chunks;
-	spin_unlock_bh(&ch->lock);
-
-	/* The slot is on nobody's list now: it is ours. */
-	shm = bulk_slot_area(ch->rx, nr, ev.slot, ch->rx_stride, &off);
-	if (WARN_ON_ONCE(!shm))
-		return -ENOBUFS;
-	memcpy(shm->vaddr + off + ch->headroom, data, len);
-
-	spin_lock_bh(&ch->lock);
-	__set_bit(ev.slot, ch->rx_held);
-	ch->reserved--;
-	if (!ch->dead) {
-		bulk_ring_write(ch, &ev, false);
-		if (bulk_channel_due(ch))
-			bulk_channel_flush(ch);
-	}
-	spin_unlock_bh(&ch->lock);
-
-	bulk_count(ch, rx_messages, 1);
-	bulk_count(ch, rx_bytes, len);
-	return 0;
 }

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /*
- * Channels: how they are made, grow, are mapped and end
+ * Channels: how they are made and end
  *
- * Owns struct bulk_channel, the areas of memory it shares with its process, and
- * the token by which others open endpoints to it. What happens in that memory is
- * ring.c's.
+ * Owns struct bulk_channel and the token by which others open endpoints to it. What
+ * lies in the memory that it shares with its process is ring.c's and slots.c's, who may
+ * send to it window.c's and sender.c's.
  *
- * Locks: the tables of slots' areas only grow: under ch->mutex, published by a
- * release store of their number, read without a lock; a transmit area is also
- * mapped for DMA and published under dev->mutex, so that device removal finds all.
- * Counts are under ch->lock. Making, growing, mapping and freeing run in process
- * context; finding, putting and killing in any.
+ * Context: making and freeing run in process context; finding, putting and killing in
+ * any.
  *
  * Life: made by BIND, reachable by its token from then on. Ends by
  * bulk_channel_kill, when its file or its address space goes: nothing new is
- * accepted, the token is gone, a worker closes its endpoints and inbounds. These,
+ * accepted, the token is gone, a worker closes its endpoints and ends its windows. These,
  * and operations under way, hold references; with the last one a worker frees
  * it. Transmit slots stay mapped for DMA until then, for operations under
  * way may name them, unless the device goes first: bulk_channel_dev_gone comes
@@ -27,20 +24,8 @@
 #include <linux/sched/mm.h>
 #include <net/net_namespace.h>
 
-#include "bulk.h"
-#include "channel.h"
 #include "base/trace.h"
-
-/* Room in the ring beside commands and receive slots, for events of endpoints. */
-#define BULK_EVENT_SLACK	64
-
-/* mmap offsets: what it is, and for slots which call made them */
-#define BULK_AREA_SHIFT		36
-#define BULK_CHUNK_SHIFT	28
-#define BULK_AREA_CTRL		0ULL
-#define BULK_AREA_RING		BIT_ULL(BULK_AREA_SHIFT)
-#define BULK_AREA_RX		(2ULL << BULK_AREA_SHIFT)
-#define BULK_AREA_TX		(3ULL << BULK_AREA_SHIFT)
+#include "chan/private.h"
 
 static DEFINE_HASHTABLE(bulk_tokens, 10);
 static DEFINE_SPINLOCK(bulk_tokens_lock);	/* bh */
@@ -50,7 +35,12 @@ static DEFINE_SPINLOCK(bulk_channels_lock);
 static struct bulk_counters bulk_gone;		/* of channels that are freed */
 static DECLARE_WAIT_QUEUE_HEAD(bulk_channels_wait);
 
-static void channel_trace(const struct bulk_channel *ch, const char *step)
+/**
+ * bulk_channel_trace - a step in a channel's life
+ * @ch: channel
+ * @step: its name
+ */
+void bulk_channel_trace(const struct bulk_channel *ch, const char *step)
 {
 	trace_bulk_channel(ch, ch->rx_slots, ch->tx_slots, ch->commands, step);
 }
@@ -106,242 +96,6 @@ struct bulk_channel *bulk_channel_find(u64 token)
 		ch = NULL;
 	spin_unlock_bh(&bulk_tokens_lock);
 	return ch;
-}
-
-/* ---- slots ---- */
-
-/* Receive slots there may be: their EV_RECV must always have a place. */
-static u32 bulk_rx_limit(u32 events)
-{
-	return min_t(u32, BULK_MAX_RX, events - BULK_MAX_COMMANDS - BULK_EVENT_SLACK);
-}
-
-static void bulk_chunk_publish(unsigned int *nr)
-{
-	/* Whoever sees the number sees the chunk. */
-	smp_store_release(nr, *nr + 1);
-}
-
-static void bulk_channel_account(struct bulk_channel *ch, const struct bulk_shm *shm)
-{
-	ch->kernel_bytes += (size_t)shm->npages *
-			    (PAGE_SIZE + sizeof(*shm->pages) +
-			     (shm->dma ? sizeof(*shm->dma) : 0));
-}
-
-/*
- * Make slots @first to @first + @count - 1 in @chunk. Transmit slots are mapped
- * for DMA by bulk_channel_add_slots.
- */
-static int bulk_chunk_alloc(struct bulk_chunk *chunk, u64 area, unsigned int nr,
-			    u32 first, u32 count, u32 stride)
-{
-	chunk->first = first;
-	chunk->count = count;
-	return bulk_shm_alloc(&chunk->shm, (size_t)count * stride,
-			      area | (u64)nr << BULK_CHUNK_SHIFT, true);
-}
-
-/*
- * Make @rx_add and @tx_add more slots; the caller has checked limits, and promised
- * the receive slots' events. ch->mutex held, or nobody else sees the channel.
- * Fails with no effect.
- */
-static int bulk_channel_add_slots(struct bulk_channel *ch, u32 rx_add, u32 tx_add)
-{
-	struct bulk_chunk *rx = &ch->rx[ch->rx_chunks];
-	struct bulk_chunk *tx = &ch->tx[ch->tx_chunks];
-	struct bulk_dev *dev = ch->dev;
-	int err = 0;
-	u32 i;
-
-	if (rx_add)
-		err = bulk_chunk_alloc(rx, BULK_AREA_RX, ch->rx_chunks, ch->rx_slots,
-				       rx_add, ch->rx_stride);
-	if (err)
-		return err;
-	if (tx_add)
-		err = bulk_chunk_alloc(tx, BULK_AREA_TX, ch->tx_chunks, ch->tx_slots,
-				       tx_add, ch->tx_stride);
-	if (err)
-		goto free_rx;
-
-	/* Either the device's removal sees the new area, or we see the removal. */
-	mutex_lock(&dev->mutex);
-	if (!ch->dma)
-		err = -ENODEV;
-	else if (tx_add)
-		err = bulk_shm_map_dma(&tx->shm, dev->ibdev, DMA_BIDIRECTIONAL);
-	if (err) {
-		mutex_unlock(&dev->mutex);
-		goto free_tx;
-	}
-
-	spin_lock_bh(&ch->lock);
-	if (rx_add) {
-		bulk_channel_account(ch, &rx->shm);
-		for (i = 0; i < rx_add; i++)
-			ch->rx_free[ch->rx_nfree++] = rx->first + rx_add - 1 - i;
-		ch->rx_slots += rx_add;
-		bulk_chunk_publish(&ch->rx_chunks);
-	}
-	if (tx_add) {
-		bulk_channel_account(ch, &tx->shm);
-		ch->tx_slots += tx_add;
-		bulk_chunk_publish(&ch->tx_chunks);
-	}
-	spin_unlock_bh(&ch->lock);
-	mutex_unlock(&dev->mutex);
-	return 0;
-
-free_tx:
-	if (tx_add)
-		bulk_shm_free(&tx->shm);
-free_rx:
-	if (rx_add)
-		bulk_shm_free(&rx->shm);
-	return err;
-}
-
-/**
- * bulk_channel_grow - RDMA_BULK_IOC_GROW
- * @ch: channel
- * @grow: in and out
- *
- * Gives what the limits, and the events that the process has not read, leave; a
- * channel whose device is gone gets nothing.
- *
- * Return: 0, -EINVAL, -ENOMEM, -ENOSPC, -EINTR.
- */
-int bulk_channel_grow(struct bulk_channel *ch, struct rdma_bulk_grow *grow)
-{
-	u32 rx_add, tx_add;
-	int err;
-
-	if (grow->flags)
-		return -EINVAL;
-
-	err = mutex_lock_killable(&ch->mutex);
-	if (err)
-		return err;
-
-	spin_lock_bh(&ch->lock);
-	rx_add = min(grow->rx_add, bulk_rx_limit(ch->events) - ch->rx_slots);
-	rx_add = min(rx_add, bulk_ring_room(ch));
-	tx_add = min(grow->tx_add, BULK_MAX_TX - ch->tx_slots);
-	if (ch->dead || ch->removed) {
-		rx_add = 0;
-		tx_add = 0;
-	}
-	if (rx_add + tx_add && ch->grows == BULK_CHUNKS - 1)
-		err = -ENOSPC;
-	else
-		ch->reserved += rx_add;
-	spin_unlock_bh(&ch->lock);
-	if (err)
-		goto unlock;
-
-	grow->rx_add = rx_add;
-	grow->tx_add = tx_add;
-	grow->rx_first = ch->rx_slots;
-	grow->tx_first = ch->tx_slots;
-	grow->rx_offset = 0;
-	grow->rx_bytes = 0;
-	grow->tx_offset = 0;
-	grow->tx_bytes = 0;
-
-	if (rx_add + tx_add) {
-		err = bulk_channel_add_slots(ch, rx_add, tx_add);
-		if (err) {
-			spin_lock_bh(&ch->lock);
-			ch->reserved -= rx_add;
-			spin_unlock_bh(&ch->lock);
-			if (err == -ENODEV) {
-				grow->rx_add = 0;
-				grow->tx_add = 0;
-				err = 0;
-			}
-			goto unlock;
-		}
-		ch->grows++;
-	}
-	if (rx_add) {
-		const struct bulk_shm *shm = &ch->rx[ch->rx_chunks - 1].shm;
-
-		grow->rx_offset = shm->offset;
-		grow->rx_bytes = (u64)shm->npages << PAGE_SHIFT;
-	}
-	if (tx_add) {
-		const struct bulk_shm *shm = &ch->tx[ch->tx_chunks - 1].shm;
-
-		grow->tx_offset = shm->offset;
-		grow->tx_bytes = (u64)shm->npages << PAGE_SHIFT;
-	}
-
-	spin_lock_bh(&ch->lock);
-	if (rx_add)
-		bulk_inbound_grant(ch);
-	bulk_channel_flush(ch);
-	spin_unlock_bh(&ch->lock);
-	bulk_local_wake(ch);
-	channel_trace(ch, "grow");
-unlock:
-	mutex_unlock(&ch->mutex);
-	return err;
-}
-
-/* ---- mapping ---- */
-
-static const struct bulk_shm *bulk_channel_area(const struct bulk_channel *ch, u64 offset)
-{
-	unsigned int i, nr;
-
-	if (offset == ch->ctrl_shm.offset)
-		return &ch->ctrl_shm;
-	if (offset == ch->ring_shm.offset)
-		return &ch->ring_shm;
-	nr = bulk_chunks(&ch->rx_chunks);
-	for (i = 0; i < nr; i++)
-		if (offset == ch->rx[i].shm.offset)
-			return &ch->rx[i].shm;
-	nr = bulk_chunks(&ch->tx_chunks);
-	for (i = 0; i < nr; i++)
-		if (offset == ch->tx[i].shm.offset)
-			return &ch->tx[i].shm;
-	return NULL;
-}
-
-/**
- * bulk_channel_mmap - mmap() of a channel's file
- * @ch: channel
- * @vma: mapping to be
- *
- * One whole area, shared. The pages have references of their own in the mapping.
- *
- * Return: 0, -EINVAL, -EACCES (the ring is read-only), -ENOMEM.
- */
-int bulk_channel_mmap(struct bulk_channel *ch, struct vm_area_struct *vma)
-{
-	const struct bulk_shm *shm;
-	unsigned long num;
-
-	if (!(vma->vm_flags & VM_MAYSHARE))
-		return -EINVAL;
-	/* what others write into is not to be run */
-	if (vma->vm_flags & VM_EXEC)
-		return -EACCES;
-	vm_flags_clear(vma, VM_MAYEXEC);
-	shm = bulk_channel_area(ch, (u64)vma->vm_pgoff << PAGE_SHIFT);
-	if (!shm || vma_pages(vma) != shm->npages)
-		return -EINVAL;
-	if (!shm->writable) {
-		if (vma->vm_flags & VM_WRITE)
-			return -EACCES;
-		vm_flags_clear(vma, VM_MAYWRITE);
-	}
-	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP | VM_MIXEDMAP);
-	num = shm->npages;
-	return vm_insert_pages(vma, vma->vm_start, shm->pages, &num);
 }
 
 /* ---- sums ---- */
@@ -432,9 +186,9 @@ static void bulk_channel_free_work(struct work_struct *work)
 	struct bulk_channel *ch = container_of(work, struct bulk_channel, free_work);
 	unsigned int i;
 
-	channel_trace(ch, "free");
+	bulk_channel_trace(ch, "free");
 	WARN_ON_ONCE(ch->commands);
-	bulk_submit_drop_spares(ch);
+	ch->ops->free(ch);
 	if (ch->dev) {
 		bulk_channel_unmap(ch);
 		bulk_dev_put(ch->dev);
@@ -483,7 +237,7 @@ static void bulk_channel_wake_work(struct work_struct *work)
 {
 	struct bulk_channel *ch = container_of(work, struct bulk_channel, wake_work);
 
-	bulk_ep_wake_all(ch);
+	ch->ops->wake(ch);
 	bulk_channel_put(ch);
 }
 
@@ -496,7 +250,7 @@ static void bulk_channel_wake_work(struct work_struct *work)
 void bulk_channel_wake(struct bulk_channel *ch)
 {
 	if (READ_ONCE(ch->nr_eps) <= BULK_WAKE_INLINE) {
-		bulk_ep_wake_all(ch);
+		ch->ops->wake(ch);
 		return;
 	}
 	refcount_inc(&ch->refs);
@@ -510,7 +264,9 @@ static void bulk_channel_kill_work(struct work_struct *work)
 
 	if (cancel_delayed_work_sync(&ch->event_work))
 		bulk_channel_put(ch);
-	bulk_ep_close_all(ch);
+	ch->ops->closing(ch);
+	bulk_windows_end(ch);
+	bulk_senders_gone(ch, -ECONNRESET);
 	bulk_link_unlisten(ch->net);
 	bulk_channel_put(ch);
 }
@@ -538,7 +294,7 @@ void bulk_channel_kill(struct bulk_channel *ch)
 	if (!first)
 		return;
 
-	channel_trace(ch, "kill");
+	bulk_channel_trace(ch, "kill");
 	bulk_token_drop(ch);
 	wake_up_all(&ch->wait);
 	queue_work(bulk_end_wq, &ch->kill_work);
@@ -547,7 +303,7 @@ void bulk_channel_kill(struct bulk_channel *ch)
 /* Tell the process, and undo DMA mappings. The file stays good for being closed. */
 static void bulk_channel_dev_gone(struct bulk_channel *ch)
 {
-	channel_trace(ch, "removed");
+	bulk_channel_trace(ch, "removed");
 	bulk_channel_unmap(ch);
 
 	spin_lock_bh(&ch->lock);
@@ -557,7 +313,7 @@ static void bulk_channel_dev_gone(struct bulk_channel *ch)
 		bulk_channel_flush(ch);
 	}
 	spin_unlock_bh(&ch->lock);
-	bulk_local_target_gone(ch, -ENODEV);
+	bulk_senders_gone(ch, -ENODEV);
 }
 
 /* A device is going, and its lanes are gone: take the DMA mappings from its channels. */
@@ -614,7 +370,7 @@ void bulk_channel_exit(void)
 
 /* ---- making ---- */
 
-static struct bulk_channel *bulk_channel_alloc(void)
+static struct bulk_channel *bulk_channel_alloc(const struct bulk_chan_ops *ops)
 {
 	struct bulk_channel *ch;
 
@@ -622,6 +378,7 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	if (!ch)
 		return NULL;
 	refcount_set(&ch->refs, 1);
+	ch->ops = ops;
 	INIT_LIST_HEAD(&ch->dev_list);
 	INIT_HLIST_NODE(&ch->token_node);
 	mutex_init(&ch->mutex);
@@ -629,12 +386,12 @@ static struct bulk_channel *bulk_channel_alloc(void)
 	spin_lock_init(&ch->lock);
 	init_waitqueue_head(&ch->wait);
 	INIT_LIST_HEAD(&ch->spare_ops);
-	INIT_LIST_HEAD(&ch->ep_events);
-	INIT_LIST_HEAD(&ch->inbounds);
-	INIT_LIST_HEAD(&ch->locals);
-	INIT_LIST_HEAD(&ch->local_waiting);
-	INIT_LIST_HEAD(&ch->local_woken);
-	INIT_DELAYED_WORK(&ch->turn_work, bulk_local_turn_work);
+	INIT_LIST_HEAD(&ch->due);
+	INIT_LIST_HEAD(&ch->windows);
+	INIT_LIST_HEAD(&ch->senders);
+	INIT_LIST_HEAD(&ch->waiting);
+	INIT_LIST_HEAD(&ch->woken);
+	INIT_DELAYED_WORK(&ch->turn_work, bulk_sender_turn_work);
 	atomic_set(&ch->puts, 0);
 	ch->event_delay = BULK_EVENT_DELAY;
 	INIT_DELAYED_WORK(&ch->event_work, bulk_channel_event_work);
@@ -723,12 +480,14 @@ static const struct bulk_owned_ops channel_owned_ops = {
  * bulk_channel_create - RDMA_BULK_IOC_BIND
  * @domain: a domain of current->mm; a reference is taken
  * @bind: in and out; size, ABI version and domain_fd have been seen to
+ * @ops: what it asks of its endpoints
  *
  * Return: the channel, with a reference that is to be put after
  * bulk_channel_kill; or an ERR_PTR as the ABI says.
  */
 struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
-					 struct rdma_bulk_bind *bind)
+					 struct rdma_bulk_bind *bind,
+					 const struct bulk_chan_ops *ops)
 {
 	u32 rx = min_t(u32, bind->rx_slots ?: BULK_DEF_RX, BULK_MAX_RX);
 	u32 tx = min_t(u32, bind->tx_slots ?: BULK_DEF_TX, BULK_MAX_TX);
@@ -746,7 +505,7 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	if (!uid_eq(domain->uid, current_euid()))
 		return ERR_PTR(-EPERM);
 
-	ch = bulk_channel_alloc();
+	ch = bulk_channel_alloc(ops);
 	if (!ch)
 		return ERR_PTR(-ENOMEM);
 	ch->domain = domain;
@@ -781,7 +540,7 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	err = bulk_own(&ch->owned, &channel_owned_ops, true);
 	if (err)
 		goto unlisten;
-	channel_trace(ch, "bind");
+	bulk_channel_trace(ch, "bind");
 
 	bind->rx_slots = rx;
 	bind->tx_slots = tx;
