@@ -222,7 +222,7 @@ struct bulk_conn_ops {
 /**
  * struct bulk_conn - a connection under way or up
  * @context: the owner's
- * @list: the owner's
+ * @list, @end_work: the owner's
  * @reject: enum bulk_cm_reason if the peer turned us away, set before smbd fails
  */
 struct bulk_conn {
@@ -230,6 +230,7 @@ struct bulk_conn {
 	const struct bulk_conn_ops *ops;
 	void			*context;
 	struct list_head	list;
+	struct work_struct	end_work;
 	struct mutex		setup;		/* making against destroying */
 	union bulk_addr		remote;
 	enum bulk_cm_kind	kind;

@@ -9,7 +9,7 @@
  * Locks: link->mutex covers lists, states and all that is asked and offered.
  *
  * Death: bulk_smbd_fail() by anybody; the link's worker calls
- * bulk_lane_destroy(): nothing new is posted, unposted operations end, the
+ * bulk_lane_end(): nothing new is posted, unposted operations end, the
  * queue pair is drained, which ends the rest. One that was turned away before it
  * was ever up, for a reason that passes (bulk_lane_again), has no operations and
  * was never told of in an OPEN: only its connection is destroyed, and it begins
@@ -17,6 +17,8 @@
  */
 #include "base/trace.h"
 #include "link/private.h"
+
+static void lane_end_work(struct work_struct *work);
 
 static void lane_free_work(struct work_struct *work)
 {
@@ -62,7 +64,7 @@ struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid)
 		if (uid_eq(lane->uid, uid) &&
 		    (!bulk_smbd_has_failed(&lane->conn.smbd) || bulk_lane_again(lane)))
 			goto found;
-	/* bulk_lane_renew() */
+	/* one that comes back */
 	list_for_each_entry(lane, &link->going, list)
 		if (uid_eq(lane->uid, uid) && lane->state != BULK_LANE_FAILED)
 			goto found;
@@ -95,15 +97,12 @@ bool bulk_lane_again(struct bulk_lane *lane)
 	return !lane->refusals || time_before(jiffies, lane->first_refusal + BULK_PATIENCE);
 }
 
-/**
- * bulk_lane_renew - begin anew with a lane that was turned away
- * @lane: on link->going; link->mutex held
- *
- * Its connection is to be destroyed. An offer that comes meanwhile is kept.
+/*
+ * Begin anew with a lane that was turned away; its connection is to be destroyed. An offer
+ * that comes meanwhile is kept.
  */
-void bulk_lane_renew(struct bulk_lane *lane)
+static void lane_renew(struct bulk_lane *lane)
 {
-	lockdep_assert_held(&lane->link->mutex);
 	trace_bulk_lane_state(lane, lane->link, lane->uid, "again", lane->conn.smbd.err);
 	if (!lane->refusals++)
 		lane->first_refusal = jiffies;
@@ -112,17 +111,6 @@ void bulk_lane_renew(struct bulk_lane *lane)
 	lane->wanted = false;
 	if (lane->state != BULK_LANE_OFFERED)
 		lane->state = BULK_LANE_NEW;
-}
-
-/**
- * bulk_lane_renewed - a lane's connection is destroyed, it can have another
- * @lane: on link->going; link->mutex held
- */
-void bulk_lane_renewed(struct bulk_lane *lane)
-{
-	lockdep_assert_held(&lane->link->mutex);
-	bulk_smbd_reset(&lane->conn.smbd);
-	WRITE_ONCE(lane->conn.reject, 0);
 }
 
 /* link->mutex held: an older lane of the same user is not yet destroyed. */
@@ -198,6 +186,7 @@ struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_
 	INIT_LIST_HEAD(&lane->active);
 	INIT_LIST_HEAD(&lane->waiting);
 	init_rwsem(&lane->rw_sem);
+	INIT_WORK(&lane->conn.end_work, lane_end_work);
 	bulk_conn_prepare(&lane->conn, &bulk_lane_conn_ops, BULK_CM_DATA, lane);
 	list_add_tail(&lane->list, &link->lanes);
 	return lane;
@@ -293,14 +282,22 @@ void bulk_lane_wanted(struct bulk_lane *lane)
 		lane->wanted = true;
 }
 
-/**
- * bulk_lane_destroy - destroy a lane's queue pair
- * @lane: failed, and on link->going; the link's worker, without link->mutex
- *
- * On return nothing of it can reach memory, and its operations have ended, apart from
- * those whose memory is still being unpinned or pinned.
+/* It could have been given up before the peer's answer came. */
+static bool lane_succeeded(struct bulk_lane *lane)
+{
+	struct bulk_lane *next = lane;
+
+	list_for_each_entry_continue(next, &lane->link->lanes, list)
+		if (uid_eq(next->uid, lane->uid))
+			return true;
+	return false;
+}
+
+/*
+ * Destroy a failed lane's queue pair. After that nothing of it can reach memory, and its
+ * operations have ended, apart from those whose memory is still being unpinned or pinned.
  */
-void bulk_lane_destroy(struct bulk_lane *lane)
+static void lane_destroy(struct bulk_lane *lane)
 {
 	trace_bulk_lane_state(lane, lane->link, lane->uid, "failed", lane->conn.smbd.err);
 	/* no rdma_rw context is being made, and none will be */
@@ -315,28 +312,77 @@ void bulk_lane_destroy(struct bulk_lane *lane)
 	lane->user = NULL;
 }
 
+static void lane_end_work(struct work_struct *work)
+{
+	struct bulk_lane *lane = container_of(work, struct bulk_lane, conn.end_work);
+	struct bulk_link *link = lane->link;
+
+	if (lane->renewing)
+		bulk_conn_destroy(&lane->conn);
+	else
+		lane_destroy(lane);
+
+	mutex_lock(&link->mutex);
+	if (lane->renewing) {
+		/* bulk_link_fence() may have waited for this; not after it can connect */
+		bulk_link_fenced(link, lane->uid);
+		bulk_smbd_reset(&lane->conn.smbd);
+		WRITE_ONCE(lane->conn.reject, 0);
+		list_move_tail(&lane->list, &link->lanes);
+	} else {
+		bulk_link_lane_gone(link, lane->uid);
+		bulk_link_fenced(link, lane->uid);
+		list_del_init(&lane->list);
+		bulk_lane_put(lane);	/* the list's */
+	}
+	mutex_unlock(&link->mutex);
+	bulk_link_kick(link);
+	bulk_lane_put(lane);
+}
+
+/**
+ * bulk_lane_end - end a lane that has failed
+ * @lane: on link->lanes; link->mutex held
+ *
+ * It goes to link->going until its queue pair is destroyed, by work of its own. One that was
+ * turned away before it was up comes back then, with its endpoints, and gets another
+ * connection: nobody finds it twice, and none is made beside it.
+ */
+void bulk_lane_end(struct bulk_lane *lane)
+{
+	struct bulk_link *link = lane->link;
+	struct bulk_lane *next;
+
+	lockdep_assert_held(&link->mutex);
+	lane->renewing = link->state != BULK_LINK_FAILED && bulk_lane_again(lane) &&
+			 !lane_succeeded(lane);
+	list_move(&lane->list, &link->going);
+	if (lane->renewing) {
+		lane_renew(lane);
+	} else {
+		lane->state = BULK_LANE_FAILED;
+		if (lane->wanted && link->state == BULK_LINK_READY) {
+			next = bulk_lane_get(link, lane->uid, lane->user);
+			if (!IS_ERR(next))
+				bulk_lane_put(next);
+		}
+	}
+	kref_get(&lane->ref);
+	queue_work(bulk_end_wq, &lane->conn.end_work);
+}
+
 /* ---- what the peer says of lanes ---- */
 
-/*
- * The lane of a user, made if need be, a reference; NULL if it cannot be, then
- * who asked for it times out. Leaves link->mutex for a while, because finding
- * the user takes its device's.
- */
+/* The lane of a user, made if need be, a reference; NULL: who asked for it times out. */
 static struct bulk_lane *lane_of_user(struct bulk_link *link, kuid_t uid)
 {
-	struct bulk_lane *lane = NULL;
-	struct bulk_user *user;
+	struct bulk_user *user = bulk_user_get(link->dev, link->port, uid);
+	struct bulk_lane *lane;
 
-	mutex_unlock(&link->mutex);
-	user = bulk_user_get(link->dev, link->port, uid);
-	mutex_lock(&link->mutex);
 	if (IS_ERR(user))
 		return NULL;
-	if (link->state == BULK_LINK_READY)
-		lane = bulk_lane_get(link, uid, user);
-	mutex_unlock(&link->mutex);
+	lane = bulk_lane_get(link, uid, user);
 	bulk_user_put(user);
-	mutex_lock(&link->mutex);
 	return IS_ERR(lane) ? NULL : lane;
 }
 

@@ -130,14 +130,32 @@ void bulk_link_fail(struct bulk_link *link, int err)
 
 /* --------------------------------------------------------------- the layers above */
 
-/* link->mutex held: the other host cannot reach memory by lanes of @uid at the moment. */
-static void link_fenced(struct bulk_link *link, kuid_t uid)
+/**
+ * bulk_link_fenced - the other host has no way to a user's memory at the moment
+ * @link: its mutex held
+ * @uid: user
+ */
+void bulk_link_fenced(struct bulk_link *link, kuid_t uid)
 {
 	struct bulk_link_client *client;
 
 	list_for_each_entry(client, &link_clients, list)
 		if (client->fenced)
 			client->fenced(link, uid);
+}
+
+/**
+ * bulk_link_lane_gone - the lane of a user is destroyed
+ * @link: its mutex held
+ * @uid: user
+ */
+void bulk_link_lane_gone(struct bulk_link *link, kuid_t uid)
+{
+	struct bulk_link_client *client;
+
+	list_for_each_entry_reverse(client, &link_clients, list)
+		if (client->lane_gone)
+			client->lane_gone(link, uid);
 }
 
 /* link->mutex held: do processes wait for it? */
@@ -210,7 +228,7 @@ bool bulk_link_fence(struct bulk_link *link, kuid_t uid)
 	bool reachable = false;
 
 	mutex_lock(&link->mutex);
-	/* until link_lane_down() says so */
+	/* until lane_end_work() says so */
 	list_for_each_entry(lane, &link->going, list)
 		if (uid_eq(lane->uid, uid))
 			reachable = true;
@@ -245,6 +263,31 @@ struct bulk_conn *bulk_link_new_conn(struct bulk_link *link)
 	return conn;
 }
 
+static void ctl_end_work(struct work_struct *work)
+{
+	struct bulk_conn *conn = container_of(work, struct bulk_conn, end_work);
+	struct bulk_link *link = conn->context;
+
+	bulk_conn_destroy(conn);
+	mutex_lock(&link->mutex);
+	list_del_init(&conn->list);
+	if (conn != link->ctl)
+		kfree(conn);
+	mutex_unlock(&link->mutex);
+	bulk_link_kick(link);
+	bulk_link_put(link);
+}
+
+/* link->mutex held: destroy a connection, by work of its own. */
+static void link_end_conn(struct bulk_link *link, struct bulk_conn *conn, int err)
+{
+	list_add_tail(&conn->list, &link->dead_conns);
+	bulk_smbd_fail(&conn->smbd, err);
+	kref_get(&link->ref);
+	INIT_WORK(&conn->end_work, ctl_end_work);
+	queue_work(bulk_end_wq, &conn->end_work);
+}
+
 /**
  * bulk_link_drop_ctl - give up the connection under way or up
  * @link: its mutex held
@@ -256,9 +299,7 @@ void bulk_link_drop_ctl(struct bulk_link *link)
 	if (!conn)
 		return;
 	link->ctl = NULL;
-	list_add_tail(&conn->list, &link->dead_conns);
-	bulk_smbd_fail(&conn->smbd, -ECANCELED);
-	bulk_link_kick(link);
+	link_end_conn(link, conn, -ECANCELED);
 }
 
 static void link_start_connect(struct bulk_link *link)
@@ -306,108 +347,38 @@ static void link_ctl_failed(struct bulk_link *link)
 	bulk_link_set_state(link, BULK_LINK_FAILED);
 }
 
-static void link_reap_conns(struct bulk_link *link)
+/* End the lanes that have failed; all, if the link has. */
+static void link_reap_lanes(struct bulk_link *link)
 {
-	struct bulk_conn *conn;
+	struct bulk_lane *lane, *next;
 
-	while ((conn = list_first_entry_or_null(&link->dead_conns, struct bulk_conn, list))) {
-		list_del(&conn->list);
-		mutex_unlock(&link->mutex);
-		bulk_conn_destroy(conn);
-		kfree(conn);
-		mutex_lock(&link->mutex);
+	list_for_each_entry_safe(lane, next, &link->lanes, list) {
+		if (link->state == BULK_LINK_FAILED)
+			bulk_smbd_fail(&lane->conn.smbd, link->err);
+		if (bulk_smbd_has_failed(&lane->conn.smbd))
+			bulk_lane_end(lane);
 	}
-}
-
-static void link_lane_down(struct bulk_link *link, struct bulk_lane *lane)
-{
-	struct bulk_link_client *client;
-	kuid_t uid = lane->uid;
-	struct bulk_lane *next;
-
-	lockdep_assert_held(&link->mutex);
-	list_move(&lane->list, &link->going);
-	lane->state = BULK_LANE_FAILED;
-	if (lane->wanted && link->state == BULK_LINK_READY) {
-		next = bulk_lane_get(link, uid, lane->user);
-		if (!IS_ERR(next))
-			bulk_lane_put(next);
-	}
-	mutex_unlock(&link->mutex);
-	bulk_lane_destroy(lane);
-	mutex_lock(&link->mutex);
-	list_for_each_entry_reverse(client, &link_clients, list)
-		if (client->lane_gone)
-			client->lane_gone(link, uid);
-	link_fenced(link, uid);
-	list_del_init(&lane->list);
-	bulk_lane_put(lane);
 }
 
 /*
- * A lane was turned away before it was up. It stays, with its endpoints, and gets
- * another connection. Nobody finds it twice, and none is made beside it.
+ * The worker: the link has failed. True when nothing of it is left; until then the end of
+ * each connection kicks the worker.
  */
-static void link_lane_again(struct bulk_link *link, struct bulk_lane *lane)
-{
-	lockdep_assert_held(&link->mutex);
-	list_move(&lane->list, &link->going);
-	bulk_lane_renew(lane);
-	mutex_unlock(&link->mutex);
-	bulk_conn_destroy(&lane->conn);
-	mutex_lock(&link->mutex);
-	/* bulk_link_fence() may have waited for this; not after it can connect */
-	link_fenced(link, lane->uid);
-	bulk_lane_renewed(lane);
-	list_move_tail(&lane->list, &link->lanes);
-}
-
-/* It could have been given up before the peer's answer came. */
-static bool link_lane_succeeded(struct bulk_link *link, struct bulk_lane *lane)
-{
-	struct bulk_lane *next = lane;
-
-	list_for_each_entry_continue(next, &link->lanes, list)
-		if (uid_eq(next->uid, lane->uid))
-			return true;
-	return false;
-}
-
-static void link_reap_lanes(struct bulk_link *link, bool all)
-{
-	struct bulk_lane *lane;
-again:
-	list_for_each_entry(lane, &link->lanes, list) {
-		if (all)
-			bulk_smbd_fail(&lane->conn.smbd, link->err);
-		if (!bulk_smbd_has_failed(&lane->conn.smbd))
-			continue;
-		if (!all && bulk_lane_again(lane) && !link_lane_succeeded(link, lane))
-			link_lane_again(link, lane);
-		else
-			link_lane_down(link, lane);
-		goto again;
-	}
-}
-
-static void link_teardown(struct bulk_link *link)
+static bool link_torn_down(struct bulk_link *link)
 {
 	struct bulk_link_client *client;
 
 	lockdep_assert_held(&link->mutex);
-	if (link->ctl) {
-		bulk_smbd_fail(&link->ctl->smbd, link->err);
-		mutex_unlock(&link->mutex);
-		bulk_conn_destroy(link->ctl);
-		mutex_lock(&link->mutex);
+	if (link->ctl && !link->ctl_over) {
+		link->ctl_over = true;
+		link_end_conn(link, link->ctl, link->err);
 	}
-	link_reap_conns(link);
-	link_reap_lanes(link, true);
+	if (!list_empty(&link->dead_conns) || !list_empty(&link->lanes) ||
+	    !list_empty(&link->going))
+		return false;
 	/* the upper layers first */
 	list_for_each_entry_reverse(client, &link_clients, list)
 		client->down(link);
-	mutex_unlock(&link->mutex);
-
 	if (cancel_delayed_work_sync(&link->retry))
 		bulk_link_put(link);
 	if (cancel_delayed_work_sync(&link->watch))
@@ -415,8 +386,7 @@ static void link_teardown(struct bulk_link *link)
 	if (link->ctl_pd)
 		ib_dealloc_pd(link->ctl_pd);
 	link->ctl_pd = NULL;
-
-	bulk_link_unlist(link);
+	return true;
 }
 
 /**
@@ -481,23 +451,19 @@ static void link_work(struct work_struct *work)
 {
 	struct bulk_link *link = container_of(work, struct bulk_link, work);
 	struct bulk_link_client *client;
+	bool over = false;
 
+	/* only this worker takes it off */
+	if (list_empty(&link->dev_list))
+		goto put;
 	mutex_lock(&link->mutex);
-	link_reap_conns(link);
 	if (link->state != BULK_LINK_FAILED && link->ctl &&
 	    bulk_smbd_has_failed(&link->ctl->smbd))
 		link_ctl_failed(link);
 	if (link->state == BULK_LINK_CONNECTING && link->active && !link->ctl &&
-	    !delayed_work_pending(&link->retry))
+	    list_empty(&link->dead_conns) && !delayed_work_pending(&link->retry))
 		link_start_connect(link);
-	if (link->state == BULK_LINK_FAILED) {
-		if (!list_empty(&link->dev_list)) {
-			link_teardown(link);
-			goto out;
-		}
-	} else {
-		link_reap_lanes(link, false);
-	}
+	link_reap_lanes(link);
 	if (link->state == BULK_LINK_READY) {
 		struct bulk_lane *lane;
 
@@ -508,9 +474,13 @@ static void link_work(struct work_struct *work)
 		list_for_each_entry(client, &link_clients, list)
 			client->work(link);
 		link_check_answers(link);
+	} else {
+		over = link_torn_down(link);
 	}
 	mutex_unlock(&link->mutex);
-out:
+	if (over)
+		bulk_link_unlist(link);
+put:
 	bulk_link_put(link);
 }
 

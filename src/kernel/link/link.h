@@ -18,9 +18,8 @@
  *	link->lock (bh)		queued control messages; a leaf
  *
  * No id of rdma_cm is destroyed, and no queue pair drained, under link->mutex or
- * dev->mutex: handlers and the control lane's completions take them. So link.c drops
- * link->mutex to destroy, with what it destroys on link->going or link->dead_conns, and begins
- * its look at the lists anew.
+ * dev->mutex: handlers and the control lane's completions take them. What is to be
+ * destroyed waits for that on link->going or link->dead_conns, by work of its own.
  *
  * Contexts: the link's worker, the control lane's completion worker, and data lanes'
  * completions; see each.
@@ -80,6 +79,7 @@ struct bulk_link {
 	enum bulk_link_state	state;
 	int			err;
 	struct bulk_conn	*ctl;
+	bool			ctl_over;	/* it is being destroyed, or is */
 	struct ib_pd		*ctl_pd;
 	unsigned int		attempts;
 	unsigned long		first_attempt;
@@ -223,6 +223,7 @@ struct bulk_lane {
 	u64			token;		/* offered, one-time, 0: none */
 	unsigned long		since;		/* jiffies: asked, offered, connecting */
 	bool			wanted;		/* the peer waits for its successor */
+	bool			renewing;	/* on link->going: it comes back */
 	unsigned int		refusals;	/* how often turned away before it was up */
 	unsigned long		first_refusal;	/* jiffies */
 	unsigned long		not_before;	/* jiffies: asked for again, if @refusals */

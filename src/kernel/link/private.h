@@ -23,7 +23,10 @@ void bulk_link_set_state(struct bulk_link *link, enum bulk_link_state state);
 const char *bulk_link_state_name(const struct bulk_link *link);
 struct bulk_conn *bulk_link_new_conn(struct bulk_link *link);
 void bulk_link_drop_ctl(struct bulk_link *link);
+/* Have the layers above know; link->mutex held. */
 void bulk_link_lane_down(struct bulk_lane *lane);
+void bulk_link_lane_gone(struct bulk_link *link, kuid_t uid);
+void bulk_link_fenced(struct bulk_link *link, kuid_t uid);
 bool bulk_link_uses_lane(struct bulk_lane *lane);
 
 /* table.c */
@@ -39,19 +42,10 @@ extern const struct bulk_conn_ops bulk_lane_conn_ops;
 void bulk_lane_init(void);
 /* Has it failed, but shall be connected again? link->mutex held. */
 bool bulk_lane_again(struct bulk_lane *lane);
-/*
- * Worker: connect a lane again that was turned away. bulk_lane_renew() before its
- * connection is destroyed, on link->going; bulk_lane_renewed() after that.
- */
-void bulk_lane_renew(struct bulk_lane *lane);
-void bulk_lane_renewed(struct bulk_lane *lane);
 /* link->mutex held, link READY: ask for, offer, or (worker only) connect it. */
 void bulk_lane_work(struct bulk_lane *lane);
 void bulk_lane_wanted(struct bulk_lane *lane);
-/*
- * Worker, without link->mutex: @lane is failed and off link->lanes. Destroys the
- * queue pair; all its operations have ended on return.
- */
-void bulk_lane_destroy(struct bulk_lane *lane);
+/* The worker: it has failed; link->mutex held. */
+void bulk_lane_end(struct bulk_lane *lane);
 
 #endif /* _RDMA_BULK_LINK_PRIVATE_H */

@@ -11,7 +11,7 @@
  * Locks, outermost first:
  *
  *	domain->mutex		handles; nothing registers in a dead domain
- *	region->mutex		its MR sets; outside dev->mutex
+ *	region->mutex		its MR sets; outside dev->users_mutex
  *	link->mutex		held from before a grant until KEY_RESOLVED is queued
  *	bulk_grant_lock		grants, region->state and ->deadline; a leaf, process context
  *	keys->lock (bh)		a link's cache of keys; a leaf, inside a lane's lock too

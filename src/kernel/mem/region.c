@@ -26,7 +26,7 @@
  * and so has region->work when it is queued. The memory is freed by RCU, so that
  * tables are searched without a lock.
  *
- * Locks. region->mutex: MR sets; taken outside dev->mutex. region->state is
+ * Locks. region->mutex: MR sets; taken outside dev->users_mutex. region->state is
  * grant.c's. domain->mutex: nothing registers in a dead domain. MR sets are only added to
  * the list while the region lives, so that whoever uses the region may walk
  * it without a lock.
@@ -123,7 +123,7 @@ static void bulk_regions_removing(struct bulk_dev *dev)
 
 	for (;;) {
 		region = NULL;
-		mutex_lock(&dev->mutex);
+		mutex_lock(&dev->users_mutex);
 		list_for_each_entry(user, &dev->users, list) {
 			set = list_first_entry_or_null(&user->mrsets, struct bulk_mrset,
 						       user_list);
@@ -134,7 +134,7 @@ static void bulk_regions_removing(struct bulk_dev *dev)
 				break;
 			}
 		}
-		mutex_unlock(&dev->mutex);
+		mutex_unlock(&dev->users_mutex);
 		if (!region)
 			return;
 

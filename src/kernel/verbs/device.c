@@ -180,6 +180,7 @@ static int bulk_dev_add(struct ib_device *ibdev)
 	dev->ibdev = ibdev;
 	dev->max_seg = ib_dma_max_seg_size(ibdev);
 	mutex_init(&dev->mutex);
+	mutex_init(&dev->users_mutex);
 	INIT_LIST_HEAD(&dev->links);
 	INIT_LIST_HEAD(&dev->users);
 	INIT_LIST_HEAD(&dev->channels);
@@ -202,7 +203,9 @@ static void bulk_dev_remove(struct ib_device *ibdev, void *client_data)
 	mutex_unlock(&bulk_devs_lock);
 
 	mutex_lock(&dev->mutex);
+	mutex_lock(&dev->users_mutex);
 	WRITE_ONCE(dev->dying, true);
+	mutex_unlock(&dev->users_mutex);
 	mutex_unlock(&dev->mutex);
 
 	list_for_each_entry(client, &bulk_dev_clients, list)

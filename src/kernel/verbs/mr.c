@@ -6,7 +6,7 @@
  * address; memory that is longer than a device's page list takes several MRs. What the
  * memory is, who may be told its keys, and how long it is needed, is its owner's.
  *
- * A set is on the list of its user (user->mrsets), under dev->mutex, from when it is
+ * A set is on the list of its user (user->mrsets), under dev->users_mutex, from when it is
  * complete until it is retired, so that device removal finds it: the owner retires it
  * then. All in process context.
  */
@@ -127,7 +127,7 @@ static void bulk_mrset_dereg(struct bulk_mrset *set)
  * still read its keys does no harm, as nothing is posted with them any more. If a device
  * does not let go of the memory, @set->mem->pages becomes NULL: the pages are lost.
  *
- * Context: process, one at a time for the memory; takes dev->mutex.
+ * Context: process, one at a time for the memory; takes dev->users_mutex.
  */
 void bulk_mrset_retire(struct bulk_mrset *set)
 {
@@ -137,9 +137,9 @@ void bulk_mrset_retire(struct bulk_mrset *set)
 	bulk_mrset_dereg(set);
 	set->user = NULL;
 
-	mutex_lock(&user->dev->mutex);
+	mutex_lock(&user->dev->users_mutex);
 	list_del(&set->user_list);
-	mutex_unlock(&user->dev->mutex);
+	mutex_unlock(&user->dev->users_mutex);
 	bulk_user_put(user);
 }
 
@@ -150,7 +150,7 @@ void bulk_mrset_retire(struct bulk_mrset *set)
  * @port: of the device
  * @uid: user whose PD it is for
  *
- * Context: process, sleeps as long as it takes; stops if killed. Takes dev->mutex.
+ * Context: process, sleeps as long as it takes; stops if killed. Takes dev->users_mutex.
  * Return: the set, which device removal finds from now on (dev->users, user->mrsets);
  * ERR_PTR(-ENODEV) if the device is going, -EOPNOTSUPP if it cannot register memory,
  * -EFBIG if it would be too many pieces, -ENOMEM, -EIO, -EINTR.
@@ -208,11 +208,11 @@ struct bulk_mrset *bulk_mrset_create(struct bulk_memory *mem, struct bulk_dev *d
 			goto dereg;
 	}
 
-	mutex_lock(&dev->mutex);
+	mutex_lock(&dev->users_mutex);
 	err = dev->dying ? -ENODEV : 0;
 	if (!err)
 		list_add(&set->user_list, &user->mrsets);
-	mutex_unlock(&dev->mutex);
+	mutex_unlock(&dev->users_mutex);
 	if (err)
 		goto dereg;
 	return set;

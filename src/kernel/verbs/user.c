@@ -18,7 +18,7 @@
  * leaves the queue pair in error: it is destroyed and the next registration
  * makes a new one.
  *
- * Locks: dev->mutex protects dev->users and the last put; user->reg_mutex the
+ * Locks: dev->users_mutex protects dev->users and the last put; user->reg_mutex the
  * registration queue pair. Everything is called in process context and may
  * sleep; completions come in softirq.
  *
@@ -278,7 +278,7 @@ int bulk_user_reg_mr(struct bulk_user *user, struct ib_mr *mr, int access)
  * @port: of the device
  * @uid: user id
  *
- * Context: process, may sleep; takes dev->mutex.
+ * Context: process, may sleep; takes dev->users_mutex.
  * Return: a reference, which holds the verbs of @dev; ERR_PTR(-ENODEV) if the
  * device is going, or the errno of making the PD.
  */
@@ -290,12 +290,12 @@ struct bulk_user *bulk_user_get(struct bulk_dev *dev, u8 port, kuid_t uid)
 	if (!bulk_dev_verbs_get(dev))
 		return ERR_PTR(-ENODEV);
 
-	mutex_lock(&dev->mutex);
+	mutex_lock(&dev->users_mutex);
 	list_for_each_entry(user, &dev->users, list) {
 		/* On the list: not put for the last time yet. */
 		if (user->port == port && uid_eq(user->uid, uid)) {
 			refcount_inc(&user->refs);
-			mutex_unlock(&dev->mutex);
+			mutex_unlock(&dev->users_mutex);
 			bulk_dev_verbs_put(dev);
 			return user;
 		}
@@ -318,13 +318,13 @@ struct bulk_user *bulk_user_get(struct bulk_dev *dev, u8 port, kuid_t uid)
 	mutex_init(&user->reg_mutex);
 	INIT_LIST_HEAD(&user->mrsets);
 	list_add(&user->list, &dev->users);
-	mutex_unlock(&dev->mutex);
+	mutex_unlock(&dev->users_mutex);
 	return user;
 
 free_user:
 	kfree(user);
 unlock:
-	mutex_unlock(&dev->mutex);
+	mutex_unlock(&dev->users_mutex);
 	bulk_dev_verbs_put(dev);
 	return ERR_PTR(err);
 }
@@ -333,16 +333,16 @@ unlock:
  * bulk_user_put - give back a reference
  * @user: destroyed with the last one
  *
- * Context: process, may sleep; takes dev->mutex.
+ * Context: process, may sleep; takes dev->users_mutex.
  */
 void bulk_user_put(struct bulk_user *user)
 {
 	struct bulk_dev *dev = user->dev;
 
-	if (!refcount_dec_and_mutex_lock(&user->refs, &dev->mutex))
+	if (!refcount_dec_and_mutex_lock(&user->refs, &dev->users_mutex))
 		return;
 	list_del(&user->list);
-	mutex_unlock(&dev->mutex);
+	mutex_unlock(&dev->users_mutex);
 
 	WARN_ON_ONCE(!list_empty(&user->mrsets));
 	bulk_user_destroy_qp(user);

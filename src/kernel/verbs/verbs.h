@@ -11,10 +11,11 @@
  * Locks, outermost first:
  *
  *	bulk_devs_lock		the list of devices
- *	dev->mutex		everybody's lists on a device, dev->dying, the last put of a user
+ *	dev->mutex		the layers' lists on a device; with the next one: dev->dying
+ *	dev->users_mutex	users and their MR sets, the last put of a user
  *	user->reg_mutex		the registration queue pair
  *
- * The layers above take theirs between: links' inside dev->mutex, regions' outside.
+ * The layers above take theirs between the second and the third.
  *
  * Contexts: process, but for references (any).
  *
@@ -46,9 +47,10 @@ struct bulk_dev {
 	struct mutex		mutex;
 	bool			dying;
 	/* under @mutex; whose they are: */
-	struct list_head	users;		/* bulk_user.list */
 	struct list_head	links;		/* link/ */
 	struct list_head	channels;	/* chan/ */
+	struct mutex		users_mutex;
+	struct list_head	users;		/* bulk_user.list; under @users_mutex */
 	u32			max_seg;	/* longest DMA segment */
 	refcount_t		verbs;		/* holders of verbs objects */
 	struct completion	verbs_gone;
@@ -101,7 +103,7 @@ int bulk_dev_list(struct net *net, struct rdma_bulk_device *out, int max);
  */
 struct bulk_user {
 	refcount_t		refs;
-	struct list_head	list;		/* dev->users, under dev->mutex */
+	struct list_head	list;		/* dev->users, under dev->users_mutex */
 	struct bulk_dev		*dev;
 	kuid_t			uid;
 	struct ib_pd		*pd;
@@ -109,7 +111,7 @@ struct bulk_user {
 	struct ib_qp		*reg_qp;	/* made with the first registration */
 	struct ib_cq		*reg_cq;
 	u8			port;
-	struct list_head	mrsets;		/* bulk_mrset.user_list, under dev->mutex */
+	struct list_head	mrsets;		/* bulk_mrset.user_list, under dev->users_mutex */
 };
 
 /* Find or make; holds verbs of the device. ERR_PTR on failure. May sleep. */
