@@ -423,6 +423,48 @@ TEST_P(Rma, memory_may_be_unmapped_while_it_is_registered) {
   EXPECT_TRUE(pair_.still_works());
 }
 
+// The pages that are pinned must be those that the process sees after its first write, whatever was there
+// before: nothing (Linux before 6.2 pinned the page of zeros), or a page of a file.
+TEST_P(Rma, memory_may_be_registered_for_reading_before_it_is_written) {
+  constexpr std::size_t bytes = 3 * 4096;
+  const int file = ::memfd_create("rma-test", MFD_CLOEXEC);
+  ASSERT_TRUE(file >= 0 && ::ftruncate(file, bytes) == 0);
+  const auto check = [&](const char* what, int protection, int flags, int fd) {
+    SCOPED_TRACE(what);
+    void* memory = ::mmap(nullptr, bytes, protection, flags, fd, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    const std::span<std::byte> seen(static_cast<std::byte*>(memory), bytes);
+    {
+      const auto region = b_.domain.register_memory(memory, bytes, Access::remote_read);
+      ASSERT_TRUE(region.ok()) << region.error().text();
+      const Remote from{reinterpret_cast<std::uintptr_t>(memory), region->key()};
+      for (const std::uint64_t seed : {1, 2}) {
+        ASSERT_EQ(::mprotect(memory, bytes, PROT_READ | PROT_WRITE), 0);
+        fill(seen, seed);
+        ASSERT_TRUE(is(get(Local::user(local_.data()), bytes, from), 0));
+        EXPECT_TRUE(holds(local_.span().first(bytes), seed));
+      }
+    }
+    ::munmap(memory, bytes);
+  };
+  check("nothing", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  check("nothing, and read-only at first", PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  check("a file's, private", PROT_READ | PROT_WRITE, MAP_PRIVATE, file);
+  check("a file's, private and read-only at first", PROT_READ, MAP_PRIVATE, file);
+  check("a file's, shared", PROT_READ | PROT_WRITE, MAP_SHARED, file);
+  check("a file's, shared and read-only at first", PROT_READ, MAP_SHARED, file);
+  ::close(file);
+}
+
+TEST_P(Rma, memory_that_may_not_be_read_is_not_registered) {
+  void* closed = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(closed, MAP_FAILED);
+  const auto region = b_.domain.register_memory(closed, 4096, Access::remote_read);
+  EXPECT_FALSE(region.ok());
+  EXPECT_EQ(region.error().code, EFAULT);
+  ::munmap(closed, 4096);
+}
+
 // That it spares a round trip shows between two hosts only (channel-two): the two ends of a host's link to
 // itself know different keys.
 TEST_P(Rma, a_key_may_be_told_with_a_message) {

@@ -79,6 +79,34 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
+/*
+ * Pin pages to be read for as long as the process has them. Before 6.2 that could
+ * give the zero page or one of a file's, and what the process wrote later went to
+ * another: so they are pinned to be written. Of memory that it may read only, page
+ * by page, it gets pages of its own at once, but for shared mappings.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define bulk_pin_lasting	pin_user_pages_fast
+#else
+static inline int bulk_pin_lasting(unsigned long start, int nr_pages, unsigned int gup_flags,
+				   struct page **pages)
+{
+	struct page *own;
+	int got;
+
+	got = pin_user_pages_fast(start, nr_pages, gup_flags | FOLL_WRITE, pages);
+	if (got != -EFAULT || gup_flags & FOLL_WRITE)
+		return got;
+	got = pin_user_pages_fast(start, 1, gup_flags, pages);
+	if (got == 1 && pin_user_pages_fast(start, 1, gup_flags | FOLL_WRITE | FOLL_FORCE,
+					    &own) == 1) {
+		unpin_user_page(pages[0]);
+		pages[0] = own;
+	}
+	return got;
+}
+#endif
+
 /* ---- comparing keys ---- */
 
 /* In a library of its own, which a kernel may have been built without. */

@@ -104,8 +104,8 @@ int bulk_region_pin(struct bulk_region *region)
 			goto unpin;
 		}
 		n = min(region->mem.npages - done, BULK_PIN_BATCH);
-		n = pin_user_pages_fast(start + (done << PAGE_SHIFT), n, flags,
-					region->mem.pages + done);
+		n = bulk_pin_lasting(start + (done << PAGE_SHIFT), n, flags,
+				     region->mem.pages + done);
 		if (n <= 0) {
 			err = n ? n : -EFAULT;
 			goto unpin;
