@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`lab check`: all tests, or those a filter selects.
 
-    lint        the kernel module builds at W=1 and under sparse without a warning, for every kernel;
-                checkpatch, where a kernel's headers bring it
+    lint        the kernel module builds at W=1 and under sparse without a warning, for every kernel that is booted and
+                for the oldest and newest that are supported; checkpatch, where a kernel's headers bring it
     unit        `make check`: what needs no kernel, natively
     *-one       GoogleTest programs that need one host
     *-two       GoogleTest programs that need a second one, named by BULK_PEER
@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, chroot, kernel, klog, rootfs, term
+from . import build, chroot, kernel, klog, releases, rootfs, term
 from .paths import LOGS, debug_kernels
 from .qemu import Machine
 from .results import FAILED, PASSED, SKIPPED, Outcome, Tally, count, read_gtest, read_tap, summary
@@ -127,6 +127,7 @@ class Check:
                 self._unit()
         layer = self._module(chosen, first)
         if first:
+            self._releases()
             self._checkpatch(folder)
         if layer is None:
             return
@@ -155,6 +156,25 @@ class Check:
             self.add("lint", name, PASSED)
             self._line(f"lint.{name}", {"built": PASSED}, started)
         return layer
+
+    def _releases(self) -> None:
+        """Build the module for each Linux release that is supported, booted or not. Left out by --kernel, unless asked for."""
+        if self.options.no_build or self.options.no_module or (self.options.kernel and not self.filter):
+            return
+        for release in releases.RELEASES:
+            if not self.wants("lint", f"module-{release}"):
+                continue
+            started = time.monotonic()
+            name, verdict = f"module-{release}", PASSED
+            try:
+                target = releases.headers(release, self.tree, self.logs)
+                name = f"module-{target.release}"
+                build.module_for(self.tree, target, self.logs)
+            except term.LabError as error:
+                term.warn(str(error))
+                verdict = FAILED
+            self.add("lint", name, verdict)
+            self._line(f"lint.{name}", {"built": verdict}, started)
 
     def _checkpatch(self, folder: Path) -> None:
         if not self.wants("lint", "checkpatch") or self.options.no_build:
