@@ -22,9 +22,10 @@
 #include <linux/nsproxy.h>
 #include <linux/uaccess.h>
 
-#include "bulk.h"
-#include "file.h"
 #include "base/trace.h"
+#include "ep/ep.h"
+#include "file.h"
+#include "submit.h"
 
 struct bulk_file {
 	struct mutex		mutex;		/* becoming something */

@@ -12,9 +12,8 @@
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
-#include "bulk.h"
+#include "ep/ep.h"
 #include "file.h"
-#include "link.h"
 
 #define BULK_MODULE_VERSION	"0.1.0"
 
@@ -103,17 +102,16 @@ static int __init bulk_init(void)
 	err = bulk_base_init();
 	if (err)
 		return err;
-	err = bulk_submit_init();
-	if (err)
-		goto exit_base;
 	/* the order in which they let go of a device */
 	bulk_link_init();
 	bulk_channel_init();
 	bulk_mem_init();
-	bulk_ep_init();
+	err = bulk_ep_init();
+	if (err)
+		goto exit_base;
 	err = bulk_device_init();
 	if (err)
-		goto exit_submit;
+		goto exit_ep;
 	err = misc_register(&bulk_misc);
 	if (err)
 		goto exit_device;
@@ -121,8 +119,8 @@ static int __init bulk_init(void)
 
 exit_device:
 	bulk_device_exit();
-exit_submit:
-	bulk_submit_exit();
+exit_ep:
+	bulk_ep_exit();
 exit_base:
 	bulk_base_exit();
 	return err;
@@ -138,7 +136,7 @@ static void __exit bulk_exit(void)
 	bulk_device_exit();
 	bulk_channel_exit();
 	bulk_mem_exit();
-	bulk_submit_exit();
+	bulk_ep_exit();
 	/* What is being freed may still have to put its owner. */
 	bulk_base_flush();
 	bulk_owner_exit();

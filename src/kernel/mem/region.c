@@ -44,7 +44,6 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
-#include "bulk.h"
 #include "mem/private.h"
 
 #define BULK_INVALIDATE_TIMEOUT	(HZ / 10)

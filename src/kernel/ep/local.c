@@ -31,7 +31,7 @@
 #include <linux/sched/signal.h>
 #include <net/net_namespace.h>
 
-#include "link.h"
+#include "ep/private.h"
 
 #define LOCAL_PIECE	(256u << 10)
 #define LOCAL_PAGES	(LOCAL_PIECE / PAGE_SIZE + 1)

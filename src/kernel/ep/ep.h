@@ -1,32 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause */
 /*
- * Structures shared by endpoint.c, lane.c, local.c and submit.c: remote and inbound channels,
- * endpoints, operations.
+ * ep: endpoints and operations. Stands on chan and mem.
+ *
+ * Owns struct bulk_ep (ep.c), struct bulk_rchan, what it leads to on another host
+ * (rchan.c), its counterpart there (inbound.c), or what it leads to within the host
+ * (local.c); and operations, struct bulk_op: accepted by accept.c (with the request to open
+ * the endpoint: first.c), their plain memory pinned by pieces.c, posted by post.c,
+ * ended by op.c. client.c is this layer's part of links.
+ *
+ * Locks, outermost first:
+ *
+ *	local->mutex		commands of a local endpoint, one by one
+ *	ch->mutex		endpoints opened and closed
+ *	link->mutex		remote and inbound channels, their states
+ *	lane->rw_sem		pieces.c
+ *	the lane's lock (bh)	endpoints' and operations' queues, windows of remote channels
+ *	ch->lock (bh)		events; does not nest with the lane's lock
+ *	eps->lock (bh)		inbounds with something to tell; inside ch->lock
+ *	local->lock (bh)	in place of the lane's lock; inside the target's ch->lock
+ *
+ * User memory is touched and pinned under none of them but local->mutex.
+ *
+ * Contexts: submission in the process's own task; ends of operations and arrivals in data
+ * lanes' completions; links' workers; channels' workers.
+ *
+ * Death: an endpoint that goes down cancels what is not under way, and reports DOWN when its
+ * last command has ended. An operation ends once, by bulk_op_finish(), when nothing of it
+ * is under way; with its lane, at the latest, all that is under way ends.
  */
 #ifndef _RDMA_BULK_EP_H
 #define _RDMA_BULK_EP_H
 
-#include "bulk.h"
+#include "chan/chan.h"
 
-/* OPENs without an answer at a time, per lane (that is, user). */
-#define BULK_OPENS_MAX		64
-#define BULK_INBOUNDS_MAX	(1u << 20)	/* of a link */
+/* What a channel asks of its endpoints. */
+extern const struct bulk_chan_ops bulk_ep_chan_ops;
 
-/**
- * struct bulk_link_eps - what a link has of this layer
- */
-struct bulk_link_eps {
-	/* under link->mutex */
-	struct xarray		rchans;		/* bulk_rchan, by its id */
-	struct xarray		inbounds;	/* bulk_inbound, by its id; RCU readers */
-	u32			next_rchan, next_inbound;
-	unsigned int		nr_closing;	/* inbounds; read by data lanes */
+int bulk_ep_init(void);
+void bulk_ep_exit(void);
 
-	spinlock_t		lock;		/* inside ch->lock */
-	struct list_head	dirty;		/* bulk_inbound.dirty_list */
-};
-
-/* ---- channels of other hosts, and of ours seen by them ---- */
+/* ---- channels of other hosts (rchan.c) ---- */
 
 enum bulk_rchan_state {
 	BULK_RCHAN_NEW,
@@ -64,40 +77,7 @@ struct bulk_rchan {
 	u64			last_seq;
 };
 
-/**
- * struct bulk_inbound - a channel of ours, as a user of another host sees it
- *
- * Found by data lanes under RCU.
- */
-struct bulk_inbound {
-	refcount_t		ref;
-	struct rcu_head		rcu;
-	struct bulk_link	*link;		/* a reference */
-	struct bulk_channel	*ch;		/* a reference */
-	u32			id;		/* in eps->inbounds */
-	u32			opener;
-	kuid_t			uid;
-	struct bulk_rx_window	window;		/* under ch->lock */
-	/* under eps->lock */
-	struct list_head	dirty_list;
-	/* link->mutex */
-	bool			told_dead;
-	bool			closing;	/* CLOSED received, waits for @last */
-	u64			last;
-};
-
-/* A MESSAGE has come, data lane context. 0, or an error that closes the lane. */
-int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *msg,
-			 const void *data, u32 len);
-/* lane->rx_seq says so, too, now. */
-void bulk_inbound_received(struct bulk_lane *lane);
-void bulk_ep_init(void);
-/* No further command; what is not under way ends with @err; EV_EP_DOWN follows
- * when all have ended. link->mutex held.
- */
-void bulk_rchan_down(struct bulk_rchan *rchan, int err);
-
-/* ---- endpoints ---- */
+/* ---- endpoints (ep.c) ---- */
 
 enum bulk_ep_state {
 	BULK_EP_OPENING,
@@ -109,10 +89,6 @@ enum bulk_ep_state {
 /* why a command was refused with -EAGAIN */
 #define BULK_STARVED_WINDOW	0x1	/* until BULK_WINDOW comes */
 #define BULK_STARVED_BUSY	0x2	/* until something else has ended */
-
-#define BULK_EPEV_UP		0x1
-#define BULK_EPEV_DOWN		0x2
-#define BULK_EPEV_WRITABLE	0x4
 
 /**
  * struct bulk_local - what an endpoint within the host has in place of a remote channel
@@ -159,34 +135,13 @@ static inline spinlock_t *bulk_ep_lock(struct bulk_ep *ep)
 	return ep->local ? &ep->local->lock : bulk_lane_lock(ep->rchan->lane);
 }
 
-void bulk_ep_put(struct bulk_ep *ep);
+int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open);
+int bulk_ep_close(struct bulk_channel *ch, u32 handle);
 /* By handle, with a reference. Any context. */
 struct bulk_ep *bulk_ep_find(struct bulk_channel *ch, u32 handle);
-/* Report BULK_EPEV_* bits. Takes ch->lock. */
-void bulk_ep_event(struct bulk_ep *ep, u8 bits);
-void bulk_ep_up(struct bulk_ep *ep);
-/* No further command; what is not under way ends with @err. */
-void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err);
-/* Tell it if a refused command may be tried again; @window: for want of one, too. */
-void bulk_ep_writable(struct bulk_ep *ep, bool window);
+void bulk_ep_put(struct bulk_ep *ep);
 
-/* ---- operations ---- */
-
-/**
- * struct bulk_piece - pinned user memory of an operation, one rdma_rw context
- */
-struct bulk_piece {
-	struct list_head	list;		/* op->pieces: ready to be posted */
-	struct bulk_op		*op;
-	struct work_struct	work;
-	struct rdma_rw_ctx	rw;
-	struct sg_table		sgt;
-	struct page		**pages;
-	unsigned long		npages;
-	u32			nr_wrs;
-	u32			bytes;
-	bool			rw_valid;
-};
+/* ---- operations (op.c) ---- */
 
 /**
  * struct bulk_op - an accepted command
@@ -226,41 +181,46 @@ struct bulk_op {
 	dma_addr_t		bounce_dma;
 };
 
-extern struct kmem_cache *bulk_op_cache;
-/* ch->lock held: keep @op, which nobody refers to, for a command to come; or false. */
-bool bulk_op_keep(struct bulk_channel *ch, struct bulk_op *op);
-/*
- * A command for an endpoint that is OPENING: send OPEN if that has not happened yet, with
- * the message @op, which is accepted then; or without (NULL): -EAGAIN. link->mutex held.
- */
-int bulk_rchan_first(struct bulk_ep *ep, struct bulk_op *op);
-/* submit.c: accept the message that goes with OPEN; 0, or a refusal. link->mutex held. */
-int bulk_accept_first(struct bulk_ep *ep, struct bulk_op *op);
-/* submit.c: free what is kept for commands to come. */
-void bulk_submit_drop_spares(struct bulk_channel *ch);
+struct bulk_op *bulk_op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd);
+/* One that was not accepted: undo what it refers to. */
+void bulk_op_undo(struct bulk_op *op);
+bool bulk_key_guesser(struct bulk_channel *ch);
 void bulk_key_guessed(struct bulk_channel *ch);
 
-/* lane.c: an operation has ended, it is off all lists. No locks held. */
-void bulk_op_finish(struct bulk_op *op);
-void bulk_piece_free(struct bulk_piece *piece);
-void bulk_op_stop(struct bulk_op *op);
-/* Cancel what is not under way of an endpoint; lane's lock held. Ended
- * operations go to @ended.
+/* ---- acceptance (accept.c, pieces.c, first.c) ---- */
+
+/* Returned where a command would have to sleep and must not. */
+#define BULK_SUBMIT_BLOCK	1
+
+/*
+ * What becomes -EAGAIN, by what the endpoint then waits for: EAGAIN_WINDOW has noted
+ * that already; EAGAIN_BUSY is over when a command of the channel has ended (or the
+ * process has read its events).
  */
-void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended);
-/* The lane's lock held: put operations that can end onto @ended. */
-void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ended);
-void bulk_ops_finish(struct list_head *ended);
+#define BULK_EAGAIN_WINDOW	ENOBUFS
+#define BULK_EAGAIN_BUSY	EUSERS
+
+/* Plain memory is pinned in pieces of so many bytes, so many ahead of the queue pair. */
+#define BULK_PIECE		(256u << 10)
+#define BULK_PIECES_AHEAD	4
+
+int bulk_accept_check(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd);
+int bulk_accept_fence(const struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd);
+int bulk_accept_place(struct bulk_channel *ch, struct bulk_op *op);
+void bulk_unaccept_place(struct bulk_channel *ch, struct bulk_op *op);
+int bulk_accept_op(struct bulk_ep *ep, struct bulk_op *op, const struct rdma_bulk_cmd *cmd);
+/* A PUT or GET of plain memory, of the calling process. */
+int bulk_accept_pinned(struct bulk_ep *ep, struct bulk_op *op,
+		       const struct rdma_bulk_cmd *cmd);
+int bulk_accept_local(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd);
+void bulk_unaccept_local(struct bulk_ep *ep);
+void bulk_ep_starved(struct bulk_ep *ep, bool busy);
+/* The endpoint is OPENING: with OPEN, if that has not been sent yet. */
+bool bulk_first_due(const struct bulk_ep *ep);
+int bulk_first_send(struct bulk_ep *ep, struct bulk_op *op, bool nonblock);
 
 /* ---- endpoints within the host (local.c) ---- */
 
-void bulk_local_waits(struct bulk_sender *s);
-void bulk_local_wake(struct bulk_sender *s);
-void bulk_local_gone(struct bulk_sender *s, int err);
-bool bulk_local_is(const struct bulk_channel *ch, const union bulk_addr *remote);
-struct bulk_local *bulk_local_alloc(struct bulk_ep *ep);
-void bulk_local_attach(struct bulk_ep *ep, u64 token);
-void bulk_local_detach(struct bulk_ep *ep);
 struct bulk_channel *bulk_local_promise(struct bulk_ep *ep);
 void bulk_local_send(struct bulk_op *op, struct bulk_channel *target);
 int bulk_local_check(const struct bulk_op *op, const struct bulk_key *key, bool ask);
