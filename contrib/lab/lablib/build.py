@@ -163,7 +163,7 @@ def _build_module(rootfs: Rootfs, kernel: Target, files: list[str], logs: Path) 
     log = logs / f"module-{kernel.flavour}.log"
     start = log.stat().st_size if log.exists() else 0
     inside = f"/build/{folder.name}/src/kernel"
-    make = ["nice", "make", "-C", inside, f"KDIR={kernel.kdir}"]
+    make = ["nice", "make", "-C", inside, *kernel.make_arguments()]
     layers = kernel.layers(for_build=True)
     chroot.call(rootfs.tree, BUILD, [*make, f"-j{os.cpu_count()}", *_CHECKED], log, "building rdma_bulk.ko", layers=layers)
     with open(log, "rb") as file:

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import build, chroot, kernel, klog, releases, rootfs, term
-from .paths import LOGS, debug_kernels
-from .qemu import Machine
+from .hosts import Machine
+from .paths import LOGS, kernel_folders
 from .results import FAILED, PASSED, SKIPPED, Outcome, Tally, count, read_gtest, read_tap, summary
 from .session import Session
 
@@ -95,11 +95,11 @@ class Check:
 
     def run(self) -> int:
         wanted = [self.options.kernel] if self.options.kernel else None
-        folder = debug_kernels(self.options.kernel_dir)
+        folders = kernel_folders(self.options.kernel_dir)
         if wanted is None:
-            found = [name for name in ("kasan", "lockdep") if name in kernel.flavours(folder)]
+            found = [name for name in ("kasan", "lockdep") if name in kernel.flavours(folders)]
             if len(found) < 2:
-                term.say(f"debug kernels found in {folder}: {', '.join(found) or 'none'}; going on without the others")
+                term.say(f"debug kernels found: {', '.join(found) or 'none'}; going on without the others")
             wanted = [kernel.STOCK, *found]
         try:
             self.tree = rootfs.get(self.logs)
@@ -108,19 +108,19 @@ class Check:
             return self._end()
         for position, flavour in enumerate(wanted):
             try:
-                self._flavour(flavour, folder, first=position == 0)
+                self._flavour(flavour, folders, first=position == 0)
             except term.LabError as error:
                 self._broken(f"{flavour}", error)
             finally:
                 self._stop()
         return self._end()
 
-    def _flavour(self, flavour: str, folder: Path, first: bool) -> None:
+    def _flavour(self, flavour: str, folders: list[Path], first: bool) -> None:
         if not first and time.monotonic() > self.deadline:
             term.say(f"{flavour}: no time left, nothing is tested on this kernel")
             self.add(f"{flavour}/all", "", SKIPPED)
             return
-        chosen = kernel.get(flavour, folder, self.tree, self.logs)
+        chosen = kernel.get(flavour, folders, self.tree, self.logs)
         if first and not self.options.no_build:
             build.build(self.tree, chosen, self.logs, with_module=False)
             if not _LAB_ONLY.match(self.filter):
@@ -128,7 +128,7 @@ class Check:
         layer = self._module(chosen, first)
         if first:
             self._releases()
-            self._checkpatch(folder)
+            self._checkpatch(folders)
         if layer is None:
             return
         programs = self._programs(chosen, layer)
@@ -176,11 +176,11 @@ class Check:
             self.add("lint", name, verdict)
             self._line(f"lint.{name}", {"built": verdict}, started)
 
-    def _checkpatch(self, folder: Path) -> None:
+    def _checkpatch(self, folders: list[Path]) -> None:
         if not self.wants("lint", "checkpatch") or self.options.no_build:
             return
-        for flavour in kernel.flavours(folder):
-            headers = kernel.get(flavour, folder, self.tree, self.logs).headers
+        for flavour in kernel.flavours(folders):
+            headers = kernel.get(flavour, folders, self.tree, self.logs).headers
             script = next(headers.glob("usr/src/*/scripts/checkpatch.pl"), None) if headers else None
             if headers and script:
                 break

@@ -7,15 +7,15 @@ import argparse
 import os
 from pathlib import Path
 
-from . import build, check, demo, kernel, klog, qemu, rootfs, term
+from . import build, check, demo, kernel, klog, rootfs, term
 from .bench import command as bench_command
-from .paths import CACHE, LOGS, MINE, debug_kernels
-from .qemu import Machine
-from .session import Session
+from .hosts import Machine
+from .paths import CACHE, LOGS, MINE, kernel_folders
+from .session import Session, runner
 
 _HELP = """\
-Virtual RDMA hosts for rdma-bulk: a Debian 13 root file system, the project built in it, and QEMU
-hosts joined by a network with a software RDMA adapter (rxe0) and rdma_bulk on each.
+Virtual RDMA hosts for rdma-bulk: a Debian 13 root file system, the project built in it, and hosts in QEMU
+or user-mode Linux (--kernel um) joined by a network with a software RDMA adapter (rxe0) and rdma_bulk on each.
 
 commands
   check [FILTER]           all tests, or those whose `program` or `program.Suite.Test` contains FILTER
@@ -92,8 +92,9 @@ def _host_options(flavour: str | None, cpus: int = 2) -> argparse.ArgumentParser
                        help=f"processors per host ({cpus})")
     group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
     group.add_argument("--kernel", default=flavour, metavar="FLAVOUR",
-                       help=f"{flavour or 'all of these'} (default); stock, or a debug kernel: kasan, lockdep")
-    group.add_argument("--kernel-dir", metavar="DIR", help="where the debug kernels' packages are (../shared/debug-kernel)")
+                       help=f"{flavour or 'all of these'} (default); stock; um: user-mode Linux, as fast as this "
+                            "machine; or a debug kernel: kasan, lockdep")
+    group.add_argument("--kernel-dir", metavar="DIR", help="where other kernels' packages are, too ($LAB_KERNEL_DIR; ../shared/debug-kernel, ../shared/uml-kernel)")
     group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
     group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
     group.add_argument("--no-build", action="store_true", help="take what was last built for this kernel")
@@ -147,7 +148,7 @@ class Prepared:
             self.logs = term.new_log_folder(LOGS, options.command)
         term.say(f"logs are in {self.logs}")
         self.rootfs = rootfs.get(self.logs)
-        self.kernel = kernel.get(flavour or options.kernel, debug_kernels(options.kernel_dir), self.rootfs, self.logs)
+        self.kernel = kernel.get(flavour or options.kernel, kernel_folders(options.kernel_dir), self.rootfs, self.logs)
         if options.kmemleak and not self.kernel.is_debug:
             raise term.LabError("--kmemleak needs a debug kernel (--kernel kasan)", term.USAGE)
         if options.no_build:
@@ -243,7 +244,7 @@ def _reload(options: argparse.Namespace) -> int:
     session = _lasting()
     logs = term.new_log_folder(LOGS, "reload")
     tree = rootfs.get(logs)
-    chosen = kernel.get(session.flavour, debug_kernels(options.kernel_dir), tree, logs)
+    chosen = kernel.get(session.flavour, kernel_folders(options.kernel_dir), tree, logs)
     before = build.contents(build.last(chosen).folder)
     layer = build.build(tree, chosen, logs, user_space=not options.module_only)
     after = build.contents(layer.folder)
@@ -271,7 +272,7 @@ def _status(options: argparse.Namespace) -> int:
         return term.FAILED
     print(f"kernel   {session.flavour}\nlogs     {session.logs}\nssh      ssh -F {session.folder}/ssh_config host1")
     for host in session.hosts:
-        print(f"{host.name}    pid {host.pid}, ssh port {host.port}, console {host.console}")
+        print(f"{host.name}    pid {host.pid}, console {host.console}")
     return 0
 
 
@@ -320,7 +321,7 @@ def _bench(options: argparse.Namespace) -> int:
     prepared = Prepared(options)
     session = prepared.boot()
     try:
-        failed = bench_command.run(session, prepared.logs, qemu.accelerator(prepared.kernel), options)
+        failed = bench_command.run(session, prepared.logs, runner(prepared.kernel), options)
         status = verdict(session, term.FAILED if failed else 0, last=True)
     finally:
         session.end()

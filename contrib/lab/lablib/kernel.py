@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels: Debian's own, and the debug flavours from packages made elsewhere.
+"""Kernels: Debian's own, and other flavours from packages made elsewhere.
 
-For each: the image to boot, the headers to build modules against, an initrd, and for the debug
+For each: the image to boot, the headers to build modules against, an initrd, and for the other
 flavours a disk image with their modules, laid over the root file system. The initrd is the lab's
 own: busybox, the few modules a stock kernel needs to reach its disks, and `guest/init`, which lays
 the disks over each other with memory on top, so that no host ever changes a disk image."""
@@ -14,6 +14,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 from . import term
 from .paths import CACHE, LAB_DIR
@@ -24,13 +25,18 @@ STOCK = "stock"
 # What a stock kernel cannot mount the root file system without.
 _INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4", "overlay"]
 
-_BUSYBOX_NAMES = ["sh", "mount", "umount", "mkdir", "cat", "insmod", "sleep", "switch_root", "echo", "poweroff"]
+_BUSYBOX_NAMES = ["sh", "mount", "umount", "mkdir", "cat", "insmod", "sleep", "switch_root", "echo", "poweroff", "tr"]
+
+
+# The options of a kernel that looks for its own faults, which makes it slow.
+_SANITIZERS = ("CONFIG_KASAN=y", "CONFIG_PROVE_LOCKING=y")
 
 
 @dataclass(frozen=True)
 class Kernel:
     """One bootable kernel. `headers` and `modules` are layers to lay over the root file system, `None`
-    for the stock kernel, which is in it."""
+    for the stock kernel, which is in it. `is_program`: user-mode Linux, `image` is what to run. `is_debug`: it looks for
+    faults, and is slow."""
 
     flavour: str
     version: str
@@ -39,15 +45,17 @@ class Kernel:
     headers: Path | None
     modules: Path | None
     modules_image: Path | None
+    is_program: bool = False
+    is_debug: bool = False
 
     @property
     def kdir(self) -> str:
         """The kernel build tree as seen from inside the root file system."""
         return f"/lib/modules/{self.version}/build"
 
-    @property
-    def is_debug(self) -> bool:
-        return self.flavour != STOCK
+    def make_arguments(self) -> list[str]:
+        """What `make` needs to build a module for this kernel."""
+        return [f"KDIR={self.kdir}", *(["ARCH=um", "SUBARCH=x86_64"] if self.is_program else [])]
 
     def layers(self, for_build: bool = False) -> list[Path]:
         """The folders this kernel lays over the root file system, uppermost first."""
@@ -56,30 +64,32 @@ class Kernel:
 
     def arguments(self) -> list[str]:
         """Boot arguments of this flavour."""
-        return ["nokaslr"] if self.is_debug else []
+        return ["nokaslr"] if self.is_debug and not self.is_program else []
 
 
-def flavours(folder: Path) -> dict[str, Path]:
-    """The debug flavours with packages in `folder`, by name, each with its image package."""
-    found = {}
-    for path in sorted(folder.glob("linux-image-*.deb")):
-        match = re.fullmatch(r"linux-image-[\d.]+-([a-z]+)_.*\.deb", path.name)
-        if match and list(folder.glob(path.name.replace("linux-image", "linux-headers"))):
-            found[match[1]] = path
+def flavours(folders: Sequence[Path]) -> dict[str, Path]:
+    """The flavours with packages in `folders`, by name, each with its image package; of several the one found first."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        here = {}
+        for path in sorted(folder.glob("linux-image-*.deb")):
+            match = re.fullmatch(r"linux-image-[\d.]+-([a-z][a-z-]*)_.*\.deb", path.name)
+            if match and path.with_name(path.name.replace("linux-image", "linux-headers")).exists():
+                here[match[1]] = path
+        found = {**here, **found}
     return found
 
 
-def get(flavour: str, folder: Path, rootfs: Rootfs, logs: Path) -> Kernel:
+def get(flavour: str, folders: Sequence[Path], rootfs: Rootfs, logs: Path) -> Kernel:
     """The kernel of that name, prepared now if it is not in the cache."""
     if flavour == STOCK:
         return _stock(rootfs, logs)
-    found = flavours(folder)
+    found = flavours(folders)
     if flavour not in found:
         names = ", ".join([STOCK, *found])
-        where = f"{folder}" + ("" if folder.is_dir() else ", which does not exist")
-        raise term.LabError(f"no kernel '{flavour}'; there are: {names} (debug kernels are looked for in {where})",
-                            term.USAGE)
-    return _debug(flavour, found[flavour], rootfs, logs)
+        where = ", ".join(f"{folder}" + ("" if folder.is_dir() else " (does not exist)") for folder in folders) or "no folder"
+        raise term.LabError(f"no kernel '{flavour}'; there are: {names} (others are looked for in {where})", term.USAGE)
+    return _packaged(flavour, found[flavour], rootfs, logs)
 
 
 def _stock(rootfs: Rootfs, logs: Path) -> Kernel:
@@ -91,7 +101,7 @@ def _stock(rootfs: Rootfs, logs: Path) -> Kernel:
     return Kernel(STOCK, version, rootfs.tree / f"boot/vmlinuz-{version}", initrd, None, None, None)
 
 
-def _debug(flavour: str, image_deb: Path, rootfs: Rootfs, logs: Path) -> Kernel:
+def _packaged(flavour: str, image_deb: Path, rootfs: Rootfs, logs: Path) -> Kernel:
     headers_deb = image_deb.with_name(image_deb.name.replace("linux-image", "linux-headers"))
     state = "".join(f"{deb.name} {deb.stat().st_size} {deb.stat().st_mtime_ns}\n" for deb in (image_deb, headers_deb))
     folder = CACHE / f"kernel-{flavour}-{hashlib.sha256(state.encode()).hexdigest()[:12]}"
@@ -106,18 +116,28 @@ def _debug(flavour: str, image_deb: Path, rootfs: Rootfs, logs: Path) -> Kernel:
             term.call(["dpkg-deb", "-x", image_deb, part / "image"], log, f"unpacking {image_deb.name}")
             term.call(["dpkg-deb", "-x", headers_deb, part / "headers"], log, f"unpacking {headers_deb.name}")
             # Debian's /lib is a link to /usr/lib: a real /lib in a layer would hide it.
-            (part / "image/lib/modules").rename(part / "modules/usr/lib/modules")
-            (part / "headers/lib/modules").rename(part / "headers/usr/lib/modules")
-            (part / "headers/lib").rmdir()
+            _modules(part / "image").rename(part / "modules/usr/lib/modules")
+            if (part / "headers/lib").is_dir():
+                (part / "headers/lib/modules").rename(part / "headers/usr/lib/modules")
+                (part / "headers/lib").rmdir()
             make_image(part / "modules", part / "modules.img", log)
             part.rename(folder)
         initrd = folder / f"initrd-{_init_hash()}.img"
         if not initrd.exists():
-            _make_initrd(rootfs, initrd, [])
-    image = next((folder / "image/boot").glob("vmlinuz-*"))
-    version = image.name.removeprefix("vmlinuz-")
-    return Kernel(flavour, version, image, initrd, folder / "headers",
-                  folder / "modules", folder / "modules.img")
+            _make_initrd(rootfs, initrd, list((folder / "modules").rglob("loop.ko")))
+    config = next((folder / "image/boot").glob("config-*"))
+    version = config.name.removeprefix("config-")
+    options = config.read_text().splitlines()
+    is_program = "CONFIG_UML=y" in options
+    image = config.with_name(f"{'linux' if is_program else 'vmlinuz'}-{version}")
+    return Kernel(flavour, version, image, initrd, folder / "headers", folder / "modules", folder / "modules.img", is_program,
+                  is_debug=any(option in options for option in _SANITIZERS))
+
+
+def _modules(image: Path) -> Path:
+    """The folder of modules in an unpacked image package."""
+    old = image / "lib/modules"
+    return old if old.is_dir() else image / "usr/lib/modules"
 
 
 def _stock_modules(rootfs: Rootfs, version: str) -> list[Path]:

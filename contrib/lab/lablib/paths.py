@@ -19,14 +19,13 @@ MINE = CACHE / "checkout" / KEY
 LOGS = MINE / "logs"
 
 
-def debug_kernels(option: str | None) -> Path:
-    """The folder with the debug kernels' packages: the option's, else `../shared/debug-kernel`
-    beside the repository (a worktree's repository counts, too)."""
-    if option:
-        return Path(option).resolve()
-    places = [CHECKOUT.parent, CHECKOUT.parent.parent]
-    for place in places:
-        folder = place / "shared" / "debug-kernel"
-        if folder.is_dir():
-            return folder
-    return places[0] / "shared" / "debug-kernel"
+def kernel_folders(option: str | None) -> list[Path]:
+    """The folders with packages of other kernels than Debian's: the option's or $LAB_KERNEL_DIR, and then those beside the
+    repository, `../shared/debug-kernel` and `../shared/uml-kernel` (a worktree's repository counts, too)."""
+    chosen = option or os.environ.get("LAB_KERNEL_DIR")
+    folders = [Path(chosen).resolve()] if chosen else []
+    for place in (CHECKOUT.parent, CHECKOUT.parent.parent):
+        beside = [place / "shared" / name for name in ("debug-kernel", "uml-kernel")]
+        if any(folder.is_dir() for folder in beside):
+            return folders + beside
+    return folders

@@ -39,6 +39,9 @@ class Headers:
         """The kernel build tree as seen from inside the root file system."""
         return f"/lib/modules/{self.version}/build"
 
+    def make_arguments(self) -> list[str]:
+        return [f"KDIR={self.kdir}"]
+
     def layers(self, for_build: bool = False) -> list[Path]:
         return [self.folder] if self.folder else []
 

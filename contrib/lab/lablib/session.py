@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 from typing import IO, Sequence
 
-from . import klog, qemu, term
+from . import klog, qemu, term, uml
 from .build import Layer
+from .hosts import EarlyDeath, Host, Machine, check_memory, wait_ready
+from .kernel import Kernel
 from .paths import MINE
-from .qemu import Host, Machine
 from .rootfs import Rootfs
 
 _LASTING = MINE / "up.json"
@@ -30,6 +31,14 @@ _KMEMLEAK = """
 f=/sys/kernel/debug/kmemleak
 echo scan > $f; sleep 6; echo scan > $f; cat $f
 """
+
+
+_RUNNERS = {"kvm": "KVM", "tcg": "emulated", "uml": "user-mode Linux"}
+
+
+def runner(kernel: Kernel) -> str:
+    """What hosts with this kernel run on: `kvm`, `tcg` (emulation) or `uml`."""
+    return "uml" if kernel.is_program else qemu.accelerator(kernel)
 
 
 class Session:
@@ -56,8 +65,8 @@ class Session:
         for lost in range(1, 4):
             try:
                 return cls._boot(count, machine, rootfs, layer, logs, lasting, kmemleak)
-            except qemu.EarlyDeath as death:
-                if lost == 3 or qemu.accelerator(machine.kernel) == "kvm":
+            except EarlyDeath as death:
+                if lost == 3 or runner(machine.kernel) != "tcg":
                     raise
                 for console in logs.glob("host*.console"):
                     console.rename(f"{console}.lost-{lost}")
@@ -71,13 +80,17 @@ class Session:
             machine.arguments.append("kmemleak=on")
         hosts: list[Host] = []
         try:
-            how = qemu.accelerator(machine.kernel)
+            check_memory(count, machine.memory_mb)
+            how = runner(machine.kernel)
             term.say(f"booting {count} host{'s' * (count > 1)}: Linux {machine.kernel.version}, {machine.cpus} CPUs, "
-                     f"{machine.memory_mb} MB each, {'KVM' if how == 'kvm' else 'emulated'}")
-            hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
+                     f"{machine.memory_mb} MB each, {_RUNNERS[how]}")
+            if how == "uml":
+                hosts = uml.start(count, machine, rootfs, layer, logs, lasting)
+            else:
+                hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
             session = cls(hosts, folder, logs, machine.kernel.flavour, kmemleak)
             session._write_ssh_config(rootfs)
-            qemu.wait_ready(hosts, 300)
+            wait_ready(hosts, 300)
             session._connect()
         except BaseException:
             for host in hosts:
@@ -92,7 +105,7 @@ class Session:
     def save(self) -> None:
         """Make this session known to later commands of this checkout."""
         _LASTING.write_text(json.dumps({
-            "hosts": [[host.number, host.pid, host.port, str(host.console)] for host in self.hosts],
+            "hosts": [[host.number, host.pid, host.born, str(host.console), host.ssh] for host in self.hosts],
             "folder": str(self.folder), "logs": str(self.logs), "flavour": self.flavour, "kmemleak": self.kmemleak,
             "read": self._read, "reported": self._reported,
         }))
@@ -104,7 +117,7 @@ class Session:
             state = json.loads(_LASTING.read_text())
         except FileNotFoundError:
             return None
-        hosts = [Host(number, pid, port, Path(console)) for number, pid, port, console in state["hosts"]]
+        hosts = [Host(number, pid, born, Path(console), ssh) for number, pid, born, console, ssh in state["hosts"]]
         session = cls(hosts, Path(state["folder"]), Path(state["logs"]), state["flavour"], state["kmemleak"])
         session._read = {int(number): offset for number, offset in state["read"].items()}
         session._reported = state["reported"]
@@ -220,9 +233,9 @@ class Session:
     # -- inside
 
     def _write_ssh_config(self, rootfs: Rootfs) -> None:
-        parts = [f"Host {host.name}\n    Port {host.port}\n" for host in self.hosts]
+        parts = ["\n    ".join([f"Host {host.name}", *host.ssh]) + "\n" for host in self.hosts]
         (self.folder / "ssh_config").write_text("".join(parts) + (
-            "Host *\n    HostName 127.0.0.1\n    User root\n"
+            "Host *\n    User root\n"
             f"    IdentityFile {rootfs.ssh_key}\n    IdentitiesOnly yes\n"
             "    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n"
             "    PreferredAuthentications publickey\n    ConnectTimeout 60\n    ServerAliveInterval 30\n    ServerAliveCountMax 10\n"

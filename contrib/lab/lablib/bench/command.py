@@ -61,7 +61,7 @@ def _header(session: Session, processors: int, accelerator: str) -> report.Heade
     cores = say("nproc")
     _, kernel = session.output(1, "uname -r", timeout=60)
     return report.Header(commit, time.strftime("%Y-%m-%d"), f"{cores} cores of {model}", processors, kernel.strip(),
-                         "KVM" if accelerator == "kvm" else "emulated by QEMU")
+                         {"kvm": "KVM", "tcg": "emulated by QEMU", "uml": "user-mode Linux"}[accelerator])
 
 
 def run(session: Session, logs: Path, accelerator: str, options: argparse.Namespace) -> int:
