@@ -23,6 +23,7 @@
 
 #include "channel/channel.hpp"
 #include "channel_memory.hpp"
+#include "channel_tools.hpp"
 #include "memory.hpp"
 #include "session.hpp"
 
@@ -38,29 +39,6 @@ constexpr Test tests[] = {
     {.name = "get_bw", .operation = Operation::get},
     {.name = "memory", .size = 8, .count = 16000},
 };
-
-std::string hex(const bulk::Key& key) {
-  std::string text;
-  for (const std::byte b : key)
-    text += fmt::format("{:02x}", std::to_integer<unsigned>(b));
-  return text;
-}
-
-bulk::Key key_from_hex(const std::string& text) {
-  bulk::Key key{};
-  if (text.size() != 2 * key.size()) throw Fatal("the other end's key is none");
-  for (std::size_t i = 0; i < key.size(); ++i)
-    key[i] = static_cast<std::byte>(std::stoul(text.substr(2 * i, 2), nullptr, 16));
-  return key;
-}
-
-// The device that has this address.
-std::string device_with(const std::string& ip) {
-  for (const bulk::Device& device : value_of(bulk::query()).devices) {
-    if (device.address.ip_text() == ip) return device.name;
-  }
-  throw Fatal("no RDMA device has the address " + ip);
-}
 
 bulk::BindOptions options_for(const Job& job, const std::string& ip) {
   bulk::BindOptions options{.device = device_with(ip)};
@@ -93,10 +71,9 @@ class ChannelEngine final : public Engine, public bulk::EventHandler {
     std::string channel;
     std::string key;
     in >> channel >> remote_ >> key;
-    const auto address = bulk::Address::from_text(channel);
-    if (!in || !address) throw Fatal("the other end's address is none: " + peer);
+    if (!in) throw Fatal("the other end's address is none: " + peer);
     remote_key_ = key_from_hex(key);
-    ep_ = value_of(channel_.ep_open(*address, 0));
+    ep_ = value_of(channel_.ep_open(address_from(channel), 0));
     until([this] { return up_; });
   }
 

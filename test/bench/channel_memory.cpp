@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "channel_memory.hpp"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <optional>
 #include <sstream>
 #include <vector>
+
+#include "channel_tools.hpp"
 
 namespace bench {
 namespace {
@@ -127,11 +128,8 @@ void measure_memory(const Job& job, Control& control, const std::string& device)
       .device = device, .rx_headroom = bulk::max_headroom, .endpoint_slots = ucx_slots};
   std::vector<bulk::Address> peers;
   std::istringstream in(control.receive());
-  for (std::string text; in >> text;) {
-    const auto address = bulk::Address::from_text(text);
-    if (!address) throw Fatal("the other end's address is none: " + text);
-    peers.push_back(*address);
-  }
+  for (std::string text; in >> text;)
+    peers.push_back(address_from(text));
   if (peers.size() != remote_channels) throw Fatal("the other end has another number of channels");
 
   // The link and its lanes are not what is measured.
@@ -178,10 +176,7 @@ void measure_memory(const Job& job, Control& control, const std::string& device)
 }
 
 void serve_memory(Control& control, const std::string& device) {
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  raise_file_limit();
 
   const auto domain = value_of(bulk::Domain::open());
   Member first(domain, {.device = device});

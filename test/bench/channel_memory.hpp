@@ -10,20 +10,11 @@
 // not counted.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
 
-#include "channel/channel.hpp"
 #include "session.hpp"
 
 namespace bench {
-
-template <class T>
-T value_of(bulk::Result<T> result) {
-  if (!result) throw Fatal(result.error().text());
-  return std::move(*result);
-}
 
 // Both ends of --test memory, on the RDMA device of this host. The client prints its results.
 void measure_memory(const Job& job, Control& control, const std::string& device);

@@ -16,8 +16,14 @@
 namespace bench {
 namespace {
 
-// Bytes that can be had without swapping, as the kernel estimates them.
-std::size_t available() {
+std::size_t whole_pages(std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+}  // namespace
+
+std::size_t available_memory() {
   std::ifstream file("/proc/meminfo");
   std::string name;
   std::size_t kib = 0;
@@ -28,16 +34,9 @@ std::size_t available() {
   return std::numeric_limits<std::size_t>::max();
 }
 
-std::size_t whole_pages(std::size_t bytes) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
-
-}  // namespace
-
 Memory::Memory(std::size_t size, std::uint64_t buffers, bool small_pages)
     : stride_(whole_pages(size)), buffers_(buffers) {
-  const std::size_t limit = available() / 4 * 3;
+  const std::size_t limit = available_memory() / 4 * 3;
   if (stride_ > limit / buffers) {
     throw verify::Fatal(fmt::format(
         "{} buffers of {} bytes are more than three quarters of the available memory", buffers, stride_));

@@ -8,6 +8,9 @@
 
 namespace bench {
 
+// Bytes that can be had without swapping, as the kernel estimates them.
+std::size_t available_memory();
+
 class Memory {
  public:
   // `buffers` buffers of `size` bytes, each on pages of its own; all pages are there before this returns.

@@ -315,13 +315,20 @@ def _demo(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     if options.hosts < 2 or (options.rounds is not None and options.rounds < 1):
         raise term.LabError("the bench takes at least two hosts and one round", term.USAGE)
+    if options.curves and (options.only or options.minutes):
+        raise term.LabError("--curves takes neither --only nor --minutes", term.USAGE)
     if options.list:
         bench_command.show_list(options)
         return 0
     prepared = Prepared(options)
+    how = runner(prepared.kernel)
+    if options.curves:
+        status = bench_command.run_curves(prepared.boot, lambda session: verdict(session, 0, last=True), prepared.logs, how, options)
+        term.say(f"done; logs: {prepared.logs}")
+        return status
     session = prepared.boot()
     try:
-        failed = bench_command.run(session, prepared.logs, runner(prepared.kernel), options)
+        failed = bench_command.run(session, prepared.logs, how, options)
         status = verdict(session, term.FAILED if failed else 0, last=True)
     finally:
         session.end()

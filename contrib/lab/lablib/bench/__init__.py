@@ -5,4 +5,5 @@
     runner   rounds, samples, whether this machine was quiet
     figures  medians, ratios, targets
     report   CSV, Markdown, SVG plots
+    curves   the other form: what one more costs beside so many
 """

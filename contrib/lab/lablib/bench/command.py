@@ -3,7 +3,7 @@
 
 Contenders: raw verbs (perftest), UCX over rc_verbs, tcp and others, RDS over RDMA, bulk by UCX and bulk by the
 channel library alone. Within a row they take turns, round after round. Written to one folder: samples.csv,
-bench.md (medians, spreads, ratios, targets), and SVG plots."""
+bench.md (medians, spreads, ratios, targets), and SVG plots. With --curves: see curves.py."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Callable
 
 from .. import demo, term
 from ..paths import CHECKOUT
 from ..session import Session
-from . import plan, report
+from . import curves, plan, report
 from .runner import Runner
 
 
@@ -27,6 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="REGEX", default="", help="only contenders in whose name REGEX is found")
     parser.add_argument("--minutes", type=float, default=0, metavar="N", help="begin no further round after so long (0: no limit)")
     parser.add_argument("--out", metavar="DIR", help="folder for what is written (that of the logs)")
+    parser.add_argument("--curves", action="store_true",
+                        help="instead: what one event costs beside 1, 10, ... 1,000 (--full: 100,000) that lie idle; --rows chooses what lies idle")
     parser.add_argument("--list", action="store_true", help="name the rows and their contenders, measure nothing")
 
 
@@ -46,6 +49,10 @@ def choose(options: argparse.Namespace, all_: dict[str, plan.Contender]) -> list
 
 
 def show_list(options: argparse.Namespace) -> None:
+    if options.curves:
+        for crowd in curves.choose(options.rows):
+            print(f"{crowd:10} {curves.CROWDS[crowd]}")
+        return
     for row in choose(options, plan.contenders(1)):
         print(f"{row.group:10} {row.name}: {', '.join(row.jobs)}")
 
@@ -64,12 +71,26 @@ def _header(session: Session, processors: int, accelerator: str) -> report.Heade
                          {"kvm": "KVM", "tcg": "emulated by QEMU", "uml": "user-mode Linux"}[accelerator])
 
 
+def _folder(options: argparse.Namespace, logs: Path) -> Path:
+    folder = Path(options.out).resolve() if options.out else logs
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run_curves(boot: Callable[[], Session], judge: Callable[[Session], int], logs: Path, accelerator: str, options: argparse.Namespace) -> int:
+    """The bench's other form, on hosts that it boots itself; returns an exit status."""
+    form = curves.Form.of(options.full)
+    hosts = curves.Hosts(boot, judge, anew=options.full)
+    failed = curves.run(hosts, logs, curves.choose(options.rows), options.rounds or 1, form,
+                        lambda session: _header(session, options.cpus, accelerator), _folder(options, logs))
+    return hosts.status or (term.FAILED if failed else 0)
+
+
 def run(session: Session, logs: Path, accelerator: str, options: argparse.Namespace) -> int:
     """The bench; returns how many of its measurements failed."""
     all_ = plan.contenders(demo.gid_index(session))
     chosen = choose(options, all_)
-    folder = Path(options.out).resolve() if options.out else logs
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(options, logs)
     if any("rds" in name for row in chosen for name in row.jobs):
         session.on_all("modprobe rds_rdma", timeout=120)
     header = _header(session, options.cpus, accelerator)

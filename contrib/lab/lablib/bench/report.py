@@ -28,6 +28,10 @@ class Header:
     kernel: str
     accelerator: str
 
+    def text(self) -> str:
+        return (f"Commit {self.commit}, {self.date}, {self.machine}; hosts: Linux {self.kernel}, "
+                f"{self.processors} processor{'s' * (self.processors != 1)} each, {self.accelerator}")
+
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
@@ -98,9 +102,7 @@ def write_markdown(path: Path, header: Header, runner: Runner, rows: list[Row]) 
     used = [who for who in runner.contenders.values() if any(who.name in row.jobs for row in rows)]
     lines = [
         "# lab bench", "",
-        f"Commit {header.commit}, {header.date}, {header.machine}; hosts: Linux {header.kernel}, "
-        f"{header.processors} processor{'s' * (header.processors != 1)} each, {header.accelerator}; "
-        f"{runner.rounds} round{'s' * (runner.rounds != 1)}.", "",
+        f"{header.text()}; {runner.rounds} round{'s' * (runner.rounds != 1)}.", "",
         "Each figure: median (least to most) of the rounds. Under a peer's: bulk's divided by it, of the same round each; bulk is the first "
         "of its columns that the row has. Emulation and software RDMA distort: only ratios within one table mean anything, and none says how "
         "fast an adapter is.", "",

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator, Sequence
 
 from .. import pair, term
 from ..session import Session
 from .plan import LONGER, Contender, Job, Metrics, Row
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_STRANGE = 0.15  # of one processor, used by programs that are not ours: the machine is disturbed
+STRANGE = 0.15  # of one processor, used by programs that are not ours: the machine is disturbed
 
 # Runs on a host while processes grow: queue pairs, kernel memory, pinned memory, twice a second.
 _SAMPLER = r"""
@@ -54,11 +56,26 @@ class Watch:
     def _read(self) -> tuple[float, float]:
         words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         idle = float(words[3]) + float(words[4])
-        ours = 0.0
-        for pid in self._pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ours += sum(float(field) for field in fields[11:15])  # the process and its ended children
-        return sum(map(float, words[:8])) - idle, ours
+        return sum(map(float, words[:8])) - idle, sum(_used(self._pids))
+
+
+def _used(roots: Sequence[int]) -> Iterator[float]:
+    """Ticks of processor time of these processes and of those that they have started, with their ended children: a
+    host of user-mode Linux is many processes."""
+    parents: dict[int, int] = {}
+    used: dict[int, float] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                used[int(entry.name)] = sum(map(float, fields[11:15]))
+    for pid in used:
+        above = pid
+        while above not in roots and above in parents:
+            above = parents[above]
+        if above in roots:
+            yield used[pid]
 
 
 class Runner:
@@ -86,7 +103,7 @@ class Runner:
             for number, row in enumerate(rows, 1):
                 self._row(row, turn, f"round {turn}/{rounds}, {number}/{len(rows)}")
             self.rounds = turn
-            if (strange := watch.strange()) > _STRANGE:
+            if (strange := watch.strange()) > STRANGE:
                 self.disturbed.append(f"round {turn}: {strange:.2f} processors of this machine were used by others")
                 term.warn(self.disturbed[-1])
 
