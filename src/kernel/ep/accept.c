@@ -142,9 +142,8 @@ int bulk_accept_queue(struct bulk_ep *ep, struct bulk_op *op, const struct rdma_
 			ep->puts++;
 	}
 	if (op->todo) {
-		list_add_tail(&op->fifo, &ep->fifo);
-		if (list_empty(&ep->sched))
-			list_add_tail(&ep->sched, &lane->active);
+		list_add_tail(&op->tx.list, &ep->fifo);
+		bulk_stream_ready(lane, &ep->stream);
 	}
 	return 0;
 }

@@ -154,6 +154,7 @@ int bulk_ep_init(void)
 	bulk_ctl_handle(BULK_CLOSED, &closed_handler);
 	bulk_ctl_handle(BULK_WINDOW, &window_handler);
 	bulk_link_client_add(&ep_link_client);
+	bulk_lane_serve(&bulk_ep_lane_ops);
 	return 0;
 }
 

@@ -310,7 +310,7 @@ int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 	INIT_LIST_HEAD(&ep->rchan_list);
 	INIT_LIST_HEAD(&ep->fifo);
 	INIT_LIST_HEAD(&ep->ops);
-	INIT_LIST_HEAD(&ep->sched);
+	INIT_LIST_HEAD(&ep->stream.sched);
 	INIT_LIST_HEAD(&ep->due.list);
 	if (bulk_local_is(ch, &remote)) {
 		ep->local = bulk_local_alloc(ep);

@@ -121,9 +121,9 @@ struct bulk_ep {
 	u8			starved;	/* BULK_STARVED_*: refused, WRITABLE is due */
 	int			err;
 	atomic_t		pending;	/* commands, and 1 until it goes down */
-	struct list_head	fifo;		/* bulk_op.fifo: not fully posted */
+	struct list_head	fifo;		/* bulk_op.tx: not fully posted */
 	struct list_head	ops;		/* bulk_op.all: not ended, in order */
-	struct list_head	sched;		/* lane->active */
+	struct bulk_stream	stream;		/* of the lane: it has something to post */
 	u32			puts;
 	/* under ch->lock */
 	u8			events;		/* BULK_EPEV_* to report */
@@ -150,7 +150,7 @@ void bulk_ep_put(struct bulk_ep *ep);
  * it is under way: @todo is 0 (or it was cancelled) and @inflight is 0.
  */
 struct bulk_op {
-	struct list_head	fifo;
+	struct bulk_tx		tx;		/* in ep->fifo; then the lane's */
 	struct list_head	all;
 	struct bulk_ep		*ep;		/* a reference */
 	u8			op;

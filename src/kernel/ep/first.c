@@ -181,9 +181,8 @@ bool bulk_first_again(struct bulk_rchan *rchan, struct list_head *ended)
 		rchan->first_again = false;
 		op->inflight--;
 		op->todo = 1;
-		list_add(&op->fifo, &ep->fifo);
-		if (list_empty(&ep->sched))
-			list_add_tail(&ep->sched, &rchan->lane->active);
+		list_add(&op->tx.list, &ep->fifo);
+		bulk_stream_ready(rchan->lane, &ep->stream);
 	}
 	return true;
 }

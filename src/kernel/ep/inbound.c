@@ -139,7 +139,7 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 
 	xa_erase(&link->eps->inbounds, in->id);
 	if (in->closing)
-		WRITE_ONCE(link->eps->nr_closing, link->eps->nr_closing - 1);
+		WRITE_ONCE(link->rx_waiters, link->rx_waiters - 1);
 	bulk_window_close(in->ch, &in->window);
 	spin_lock_bh(&link->eps->lock);
 	dirty = !list_empty(&in->dirty_list);
@@ -157,7 +157,7 @@ static bool inbound_all_received(struct bulk_link *link, struct bulk_inbound *in
 
 	if (!lane)
 		return true;
-	all = READ_ONCE(lane->rx_seq) >= in->last;
+	all = bulk_lane_received(lane, in->last);
 	bulk_lane_put(lane);
 	return all;
 }
@@ -180,8 +180,7 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 		return -EPROTO;
 	in->closing = true;
 	in->last = last;
-	WRITE_ONCE(link->eps->nr_closing, link->eps->nr_closing + 1);
-	smp_mb();	/* pairs with bulk_inbound_received() */
+	WRITE_ONCE(link->rx_waiters, link->rx_waiters + 1);
 	if (inbound_all_received(link, in))
 		inbound_drop(link, in);
 	return 0;
@@ -301,17 +300,4 @@ int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *m,
 		err = 0;	/* its host has been told, or is being told */
 	inbound_put(in);
 	return err;
-}
-
-/**
- * bulk_inbound_received - lane->rx_seq says so, too, now
- * @lane: data lane
- *
- * Context: the data lane's completions.
- */
-void bulk_inbound_received(struct bulk_lane *lane)
-{
-	smp_mb();	/* pairs with bulk_inbound_closed() */
-	if (READ_ONCE(lane->link->eps->nr_closing))
-		bulk_link_kick(lane->link);
 }

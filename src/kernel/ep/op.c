@@ -78,7 +78,7 @@ struct bulk_op *bulk_op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cm
 		op = kmem_cache_zalloc(op_cache, GFP_KERNEL);
 	if (!op)
 		return NULL;
-	INIT_LIST_HEAD(&op->fifo);
+	INIT_LIST_HEAD(&op->tx.list);
 	INIT_LIST_HEAD(&op->all);
 	INIT_LIST_HEAD(&op->pieces);
 	op->ep = ep;
@@ -259,7 +259,7 @@ void bulk_ep_reap(struct bulk_ep *ep, struct bulk_op *op, struct list_head *ende
 	}
 	/* what has nothing to post ends when it is the oldest */
 	while ((op = list_first_entry_or_null(&ep->ops, struct bulk_op, all)) &&
-	       list_empty(&op->fifo) && !op->todo && !op->inflight &&
+	       list_empty(&op->tx.list) && !op->todo && !op->inflight &&
 	       list_empty(&op->pieces) && !op->unpinned) {
 		/* a FLUSH has not succeeded if what it waited for was cut off */
 		if (!op->status && ep->state != BULK_EP_UP)
@@ -282,7 +282,7 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 	struct bulk_op *op, *next;
 
 	bulk_first_cancel(ep, err, ended);
-	list_for_each_entry_safe(op, next, &ep->fifo, fifo) {
+	list_for_each_entry_safe(op, next, &ep->fifo, tx.list) {
 		if (!op->status)
 			op->status = err;
 		if (op->op == RDMA_BULK_OP_SEND)	/* not sent after all */
@@ -290,7 +290,7 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended)
 		bulk_op_stop(op);
 		bulk_ep_reap(ep, op, ended);
 	}
-	list_del_init(&ep->sched);
+	list_del_init(&ep->stream.sched);
 }
 
 /**
@@ -303,7 +303,7 @@ void bulk_op_stop(struct bulk_op *op)
 {
 	struct bulk_piece *piece, *next;
 
-	list_del_init(&op->fifo);
+	list_del_init(&op->tx.list);
 	op->todo = 0;
 	list_for_each_entry_safe(piece, next, &op->pieces, list) {
 		list_del_init(&piece->list);

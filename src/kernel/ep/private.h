@@ -19,7 +19,6 @@ struct bulk_link_eps {
 	struct xarray		rchans;		/* bulk_rchan, by its id */
 	struct xarray		inbounds;	/* bulk_inbound, by its id; RCU readers */
 	u32			next_rchan, next_inbound;
-	unsigned int		nr_closing;	/* inbounds; read by data lanes */
 
 	spinlock_t		lock;		/* inside ch->lock */
 	struct list_head	dirty;		/* bulk_inbound.dirty_list */
@@ -79,8 +78,6 @@ void bulk_inbound_due(struct bulk_rx_window *w);	/* ch->lock held */
 /* A MESSAGE has come, data lane context. 0, or an error that closes the lane. */
 int bulk_inbound_message(struct bulk_lane *lane, const struct bulk_message *msg,
 			 const void *data, u32 len);
-/* lane->rx_seq says so, too, now. */
-void bulk_inbound_received(struct bulk_lane *lane);
 
 /* ---- ep.c ---- */
 
@@ -145,6 +142,10 @@ struct bulk_piece {
 
 /* Not under way, off op->pieces; the lane's lock held. */
 void bulk_piece_free(struct bulk_piece *piece);
+
+/* ---- post.c ---- */
+
+extern const struct bulk_lane_ops bulk_ep_lane_ops;
 
 /* ---- local.c ---- */
 

@@ -20,6 +20,77 @@
 
 static void lane_end_work(struct work_struct *work);
 
+#define LANE_CREDITS	BULK_RBATCH
+#define LANE_CREDITS_MAX (BULK_RBATCHES_MAX * BULK_RBATCH)
+#define LANE_SQ		256
+#define LANE_GATHERS	4		/* PDUs of small messages under way */
+
+static struct bulk_lane *smbd_lane(struct bulk_smbd *smbd)
+{
+	return container_of(smbd, struct bulk_lane, conn.smbd);
+}
+
+/* ------------------------------------------------------------------ its connection */
+
+static void lane_ready(struct bulk_smbd *smbd)
+{
+	struct bulk_lane *lane = smbd_lane(smbd);
+
+	spin_lock_bh(&smbd->lock);
+	lane->up = true;
+	spin_unlock_bh(&smbd->lock);
+	bulk_link_kick(lane->link);
+}
+
+static void lane_kick(struct bulk_smbd *smbd)
+{
+	bulk_lane_pump(smbd_lane(smbd));
+}
+
+static void lane_failed(struct bulk_smbd *smbd, int err)
+{
+	bulk_link_kick(smbd_lane(smbd)->link);
+}
+
+static struct ib_pd *lane_pd(struct bulk_conn *conn)
+{
+	struct bulk_lane *lane = conn->context;
+
+	if (conn->smbd.cm_id->device != lane->link->dev->ibdev)
+		return ERR_PTR(-ENODEV);
+	return lane->user->pd;
+}
+
+static void lane_params(struct bulk_conn *conn, struct bulk_smbd_params *params)
+{
+	params->pdu = BULK_DATA_PDU;
+	params->credits = LANE_CREDITS;
+	params->credits_max = LANE_CREDITS_MAX;
+	params->sq = LANE_SQ;
+	params->gathers = LANE_GATHERS;
+	params->rdma = true;
+	/*
+	 * Software devices complete in a worker. Raising a softirq there
+	 * wakes ksoftirqd, which competes with processes that poll; the
+	 * completion workers have a high priority.
+	 */
+	params->poll = ib_uses_virt_dma(conn->smbd.cm_id->device) ?
+		       IB_POLL_WORKQUEUE : IB_POLL_SOFTIRQ;
+}
+
+const struct bulk_conn_ops bulk_lane_conn_ops = {
+	.smbd = {
+		.ready	= lane_ready,
+		.recv	= bulk_lane_recv,
+		.kick	= lane_kick,
+		.failed	= lane_failed,
+	},
+	.pd	= lane_pd,
+	.params	= lane_params,
+};
+
+/* ------------------------------------------------------------------ references */
+
 static void lane_free_work(struct work_struct *work)
 {
 	struct bulk_lane *lane = container_of(work, struct bulk_lane, free_work);

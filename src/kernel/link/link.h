@@ -88,6 +88,7 @@ struct bulk_link {
 	struct list_head	lanes;		/* bulk_lane.list */
 	struct list_head	going;		/* those being destroyed */
 	struct list_head	dead_conns;
+	unsigned int		rx_waiters;	/* who waits for messages; read by data lanes */
 
 	spinlock_t		lock;
 	struct list_head	ctl_queue;	/* control messages */
@@ -209,8 +210,8 @@ enum bulk_lane_state {
 /**
  * struct bulk_lane - the RC queue pair of a link that carries one user's data
  *
- * conn.smbd.lock is the lane's lock; it covers the fields below @active and its
- * endpoints' queues.
+ * conn.smbd.lock is the lane's lock; it covers the fields from @active on and its
+ * streams' queues.
  */
 struct bulk_lane {
 	struct kref		ref;
@@ -231,8 +232,8 @@ struct bulk_lane {
 	struct bulk_conn	conn;
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
 
-	struct list_head	active;		/* bulk_ep.sched: something to post */
-	struct list_head	waiting;	/* bulk_ep.sched: for a key, credits, data */
+	struct list_head	active;		/* bulk_stream.sched: something to post */
+	struct list_head	waiting;	/* bulk_stream.sched: cannot go on at the moment */
 	bool			up;
 	u32			reading, writing;	/* bytes of RDMA under way */
 	unsigned long		messaged;	/* jiffies: a message was posted */
@@ -256,7 +257,74 @@ static inline spinlock_t *bulk_lane_lock(struct bulk_lane *lane)
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user);
 struct bulk_lane *bulk_lane_find(struct bulk_link *link, kuid_t uid);
 void bulk_lane_put(struct bulk_lane *lane);
+
+/* ---- what a lane carries (sched.c); the lane's lock held, but for pump ---- */
+
+/**
+ * struct bulk_stream - what has its turns on a lane
+ */
+struct bulk_stream {
+	struct list_head	sched;		/* lane->active or ->waiting, or none */
+};
+
+/**
+ * struct bulk_tx - a small message
+ */
+struct bulk_tx {
+	struct list_head	list;		/* its stream's; when it is posted, the lane's */
+};
+
+enum bulk_turn {
+	BULK_TURN_OK,		/* went on; there may be more */
+	BULK_TURN_IDLE,		/* nothing left */
+	BULK_TURN_WAIT,		/* this stream waits */
+	BULK_TURN_FULL,		/* the send queue is full */
+};
+
+/**
+ * struct bulk_lane_ops - what lanes ask of who has streams on them
+ * @turn: it is the stream's turn. What ends by that goes to @ended. The lane's lock held
+ * @done: a small message is not under way any more; @ended as above. The lane's lock held
+ * @finish: finish what has ended. No locks held
+ * @message: a message has come: 0, or an error that closes the lane. No locks held
+ *
+ * Context: those of the lane, and of who pumps.
+ */
+struct bulk_lane_ops {
+	enum bulk_turn	(*turn)(struct bulk_lane *lane, struct bulk_stream *stream,
+				struct list_head *ended);
+	void	(*done)(struct bulk_tx *tx, enum ib_wc_status status, struct list_head *ended);
+	void	(*finish)(struct list_head *ended);
+	int	(*message)(struct bulk_lane *lane, const struct bulk_message *m,
+			   const void *data, u32 len);
+};
+
+void bulk_lane_serve(const struct bulk_lane_ops *ops);
 /* Post what can be posted. Takes the lane's lock. Any context. */
 void bulk_lane_pump(struct bulk_lane *lane);
+
+/* It has something to post. */
+static inline void bulk_stream_ready(struct bulk_lane *lane, struct bulk_stream *stream)
+{
+	if (list_empty(&stream->sched))
+		list_add_tail(&stream->sched, &lane->active);
+}
+
+/* Bytes of RDMA that are under way in a direction; its poster takes off what has ended. */
+static inline u32 *bulk_lane_under_way(struct bulk_lane *lane, bool read)
+{
+	return read ? &lane->reading : &lane->writing;
+}
+
+bool bulk_lane_small(const struct bulk_lane *lane, u64 len);
+enum bulk_turn bulk_lane_gather(struct bulk_lane *lane, struct bulk_tx *tx, u32 len,
+				struct bulk_message **m);
+enum bulk_turn bulk_lane_begin(struct bulk_lane *lane, struct bulk_wr **wr);
+void bulk_lane_number(struct bulk_lane *lane, struct bulk_message *m, u32 len);
+u32 bulk_lane_limit(const struct bulk_lane *lane);
+void bulk_lane_rdma(struct bulk_lane *lane, struct bulk_wr *wr,
+		    const struct ib_send_wr *chain, u32 bytes, bool read);
+/* link->mutex held, not the lane's lock. */
+bool bulk_lane_received(struct bulk_lane *lane, u64 seq);
 
 #endif /* _RDMA_BULK_LINK_H */

@@ -37,6 +37,9 @@ extern const struct bulk_conn_ops bulk_ctl_conn_ops;
 void bulk_ctl_init(void);
 void bulk_ctl_drop(struct bulk_link *link);
 
+/* sched.c */
+int bulk_lane_recv(struct bulk_smbd *smbd, const void *data, u32 len);
+
 /* lane.c */
 extern const struct bulk_conn_ops bulk_lane_conn_ops;
 void bulk_lane_init(void);
