@@ -181,6 +181,18 @@ struct bulk_op {
 	dma_addr_t		bounce_dma;
 };
 
+/* What a PUT or GET does to the remote side: RDMA_BULK_ACCESS_*; 0: it is neither. */
+static inline u32 bulk_op_access(const struct bulk_op *op)
+{
+	switch (op->op) {
+	case RDMA_BULK_OP_PUT:
+		return RDMA_BULK_ACCESS_REMOTE_WRITE;
+	case RDMA_BULK_OP_GET:
+		return RDMA_BULK_ACCESS_REMOTE_READ;
+	}
+	return 0;
+}
+
 struct bulk_op *bulk_op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd);
 /* One that was not accepted: undo what it refers to. */
 void bulk_op_undo(struct bulk_op *op);

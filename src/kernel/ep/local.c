@@ -245,8 +245,6 @@ void bulk_local_send(struct bulk_op *op, struct bulk_channel *target)
 static struct bulk_region *local_region(const struct bulk_op *op, const struct bulk_key *key,
 					u64 done, u64 len)
 {
-	u32 access = op->op == RDMA_BULK_OP_PUT ? RDMA_BULK_ACCESS_REMOTE_WRITE :
-						  RDMA_BULK_ACCESS_REMOTE_READ;
 	struct bulk_region *region = bulk_region_by_key(key, op->ep->ch->uid);
 	int err;
 
@@ -256,7 +254,7 @@ static struct bulk_region *local_region(const struct bulk_op *op, const struct b
 	bulk_region_put(region);	/* the use has one, too */
 	if (err)
 		return ERR_PTR(err == -ENOENT ? -EKEYREJECTED : err);
-	if (!(region->mem.access & access))
+	if (!(region->mem.access & bulk_op_access(op)))
 		err = -EACCES;
 	else if (!READ_ONCE(region->mem.pages))	/* a driver has not let go of them */
 		err = -EIO;

@@ -232,10 +232,7 @@ static enum bulk_turn post_key(struct bulk_op *op)
 	if (state != BULK_RKEY_READY)
 		err = -EKEYREJECTED;
 	else if (!op->done)
-		err = bulk_key_check(op->rkey, op->remote, op->length,
-				     op->op == RDMA_BULK_OP_PUT ?
-				     RDMA_BULK_ACCESS_REMOTE_WRITE :
-				     RDMA_BULK_ACCESS_REMOTE_READ);
+		err = bulk_key_check(op->rkey, op->remote, op->length, bulk_op_access(op));
 	if (!err && !bulk_key_post(op->rkey))
 		err = -EKEYREJECTED;
 	if (err) {

@@ -4,10 +4,11 @@
  * control lane and the data lanes of its users. Stands on conn.
  *
  * Owns struct bulk_link (link.c: states and worker; table.c: making and finding; ctl.c:
- * control messages) and struct bulk_lane (lane.c: life). Knows neither channels and endpoints nor
- * keys: what messages mean, and what is due on a link, the layers above have handed in
- * (struct bulk_ctl_handler, struct bulk_link_client). What they have on a link hangs on
- * link->keys and link->eps.
+ * control messages) and struct bulk_lane (lane.c: life; sched.c: whose turn it is). Knows
+ * neither channels, endpoints and operations nor keys: what messages mean, what is due on a
+ * link, and what is posted in a turn, the layers above have handed in (struct
+ * bulk_ctl_handler, struct bulk_link_client, struct bulk_lane_ops). What they have on a
+ * link hangs on link->keys and link->eps.
  *
  * Locks, outermost first:
  *
