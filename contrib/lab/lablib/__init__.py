@@ -3,7 +3,7 @@
 
     cli      commands and options           term     progress, logs, locks, child processes
     rootfs   the Debian tree and its image  chroot   running things inside that tree
-    debian   trees and packages of Debian
+    debian   trees and packages of Debian   kernel_build  other kernels from Debian's packages
     kernel   flavours, headers, initrd      build    the project, natively, and its disk image
     releases headers of Linux 6.1 to 7.3   hosts    what all hosts have in common
     qemu     hosts in QEMU                  uml      hosts in user-mode Linux

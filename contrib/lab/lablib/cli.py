@@ -7,10 +7,10 @@ import argparse
 import os
 from pathlib import Path
 
-from . import build, check, demo, kernel, klog, rootfs, term
+from . import build, check, demo, kernel, kernel_build, klog, rootfs, term
 from .bench import command as bench_command
 from .hosts import Machine
-from .paths import CACHE, LOGS, MINE, kernel_folders
+from .paths import BUILT_KERNELS, CACHE, LOGS, MINE, kernel_folders
 from .session import Session, runner
 
 _HELP = """\
@@ -30,6 +30,9 @@ commands
   reload                   build, bring what changed to the hosts that are up, reload rdma_bulk
   status                   what is up, where its logs are
   down                     stop the hosts that are up
+
+  kernel list              the kernels there are, where each comes from, and those that can be made
+  kernel build NAME        make one of them from Debian's packages, once for all checkouts
 """
 
 _EPILOG = """\
@@ -37,7 +40,7 @@ Several words after -- are one command and its arguments; one word alone is a sh
 
 Needs: root, Debian 12 or 13, the network for Debian's packages ($LAB_MIRROR: the mirror to take them from, or
 lines for sources.list). Disk: 4 GB in the cache (/var/cache/rdma-bulk-lab, or $LAB_CACHE), 0.3 GB more per
-debug kernel. Memory: 2 GB per host.
+kernel; to compile one, 4 GB more for the time. Memory: 2 GB per host.
 
 Exit status of check, demo and bench: 0 if all passed, else 1. Of the others: the command's own; 97 when a host's kernel log has a report (WARNING, BUG, KASAN,
 lockdep, ...) in it; 98 when the lab could not do its work; 2 for wrong usage; 130 when interrupted.
@@ -75,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     reload.add_argument("--module-only", action="store_true", help="build nothing but the kernel module")
     commands.add_parser("status")
     commands.add_parser("down")
+    kernels = commands.add_parser("kernel", description=kernel_build.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = kernels.add_subparsers(dest="verb", metavar="list|build", required=True)
+    verbs.add_parser("list").add_argument("--kernel-dir", metavar="DIR", help="also those with packages in this folder")
+    builds = verbs.add_parser("build")
+    builds.add_argument("name", metavar="NAME", help=", ".join(kernel_build.RECIPES))
+    builds.add_argument("--again", action="store_true", help="even if it is there already (Debian may have newer sources)")
     return parser
 
 
@@ -93,7 +102,7 @@ def _host_options(flavour: str | None, cpus: int = 2) -> argparse.ArgumentParser
     group.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory per host (2048)")
     group.add_argument("--kernel", default=flavour, metavar="FLAVOUR",
                        help=f"{flavour or 'all of these'} (default); stock; um: user-mode Linux, as fast as this "
-                            "machine; or a debug kernel: kasan, lockdep")
+                            "machine; or another that 'lab kernel list' names")
     group.add_argument("--kernel-dir", metavar="DIR", help="where other kernels' packages are, too ($LAB_KERNEL_DIR; ../shared/debug-kernel, ../shared/uml-kernel)")
     group.add_argument("--kmemleak", action="store_true", help="with a debug kernel: look for leaked kernel memory at the end")
     group.add_argument("--append", default="", metavar="ARGS", help="more arguments for the hosts' kernel")
@@ -127,6 +136,8 @@ def main(words: list[str]) -> int:
     try:
         MINE.mkdir(parents=True, exist_ok=True)
         CACHE.chmod(0o711)
+        if getattr(options, "kernel", None):
+            kernel.find(options.kernel, kernel_folders(options.kernel_dir))
         return _COMMANDS[options.command](options)
     except term.LabError as error:
         term.warn(str(error))
@@ -287,6 +298,31 @@ def _down(options: argparse.Namespace) -> int:
     return status
 
 
+def _kernel(options: argparse.Namespace) -> int:
+    if options.verb == "build":
+        logs = term.new_log_folder(LOGS, "kernel")
+        folder = kernel_build.build(options.name, options.again, logs)
+        term.say(f"'--kernel {options.name}' takes it; its packages are in {folder}")
+        return 0
+    found = kernel.flavours(kernel_folders(options.kernel_dir))
+    print(f"{kernel.STOCK:<10}  Debian 13's own kernel, in the root file system")
+    for name in dict.fromkeys([*kernel_build.RECIPES, *found]):
+        what = kernel_build.RECIPES[name].what if name in kernel_build.RECIPES else "a kernel of your own"
+        print(f"{name:<10}  {what}\n{'':<10}  {_where(name, found.get(name))}")
+    return 0
+
+
+def _where(name: str, packages: kernel_build.Packages | None) -> str:
+    """Where the kernel `name` comes from, for `lab kernel list`."""
+    if not packages:
+        return f"not there yet: 'lab kernel build {name}' makes it"
+    folder = packages.image[0].parent
+    if folder.parent != BUILT_KERNELS:
+        return f"packages in {folder}"
+    return f"made from {kernel_build.source(name)}" + ("" if kernel_build.is_current(name) else
+                                                       f", by an older recipe: 'lab kernel build {name}' makes it anew")
+
+
 def _demo(options: argparse.Namespace) -> int:
     if options.hosts < 2 or options.rounds < 1:
         raise term.LabError("the demo takes at least two hosts and one round", term.USAGE)
@@ -338,5 +374,5 @@ def _bench(options: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "check": check.run, "demo": _demo, "bench": _bench, "run": _run, "shell": _shell, "build": _build, "up": _up, "exec": _exec, "reload": _reload, "status": _status,
-    "down": _down,
+    "down": _down, "kernel": _kernel,
 }

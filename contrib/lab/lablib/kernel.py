@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernels: Debian's own, and other flavours from packages made elsewhere.
+"""Kernels: Debian's own, and other flavours from packages that `lab kernel build` has made or that were made elsewhere.
 
 For each: the image to boot, the headers to build modules against, an initrd, and for the other
 flavours a disk image with their modules, laid over the root file system. The initrd is the lab's
@@ -16,17 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-from . import term
-from .paths import CACHE, LAB_DIR
+from . import chroot, kernel_build, term
+from .kernel_build import Packages
+from .paths import BUILT_KERNELS, CACHE, LAB_DIR
 from .rootfs import Rootfs, make_image
 
 STOCK = "stock"
 
-# What a stock kernel cannot mount the root file system without.
-_INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4", "overlay"]
+# What a kernel cannot mount the root file system without, under QEMU and in user-mode Linux, as far as it is not built in.
+_QEMU_MODULES = ["virtio_pci", "virtio_blk", "ext4", "overlay"]
+_UML_MODULES = ["loop", "ext4", "overlay"]
+
+# Says how kernels are unpacked in the cache: another way makes other folders.
+_LAYOUT = "linux, config, modules with an index, headers\n"
 
 _BUSYBOX_NAMES = ["sh", "mount", "umount", "mkdir", "cat", "insmod", "sleep", "switch_root", "echo", "poweroff", "tr"]
-
 
 # The options of a kernel that looks for its own faults, which makes it slow.
 _SANITIZERS = ("CONFIG_KASAN=y", "CONFIG_PROVE_LOCKING=y")
@@ -67,16 +71,23 @@ class Kernel:
         return ["nokaslr"] if self.is_debug and not self.is_program else []
 
 
-def flavours(folders: Sequence[Path]) -> dict[str, Path]:
-    """The flavours with packages in `folders`, by name, each with its image package; of several the one found first."""
-    found: dict[str, Path] = {}
+def flavours(folders: Sequence[Path]) -> dict[str, Packages]:
+    """The flavours with packages in `folders`, by name; of several the one found first."""
+    found: dict[str, Packages] = {}
     for folder in folders:
-        here = {}
-        for path in sorted(folder.glob("linux-image-*.deb")):
-            match = re.fullmatch(r"linux-image-[\d.]+-([a-z][a-z-]*)_.*\.deb", path.name)
-            if match and path.with_name(path.name.replace("linux-image", "linux-headers")).exists():
-                here[match[1]] = path
+        here = kernel_build.built() if folder == BUILT_KERNELS else _packages_in(folder)
         found = {**here, **found}
+    return found
+
+
+def _packages_in(folder: Path) -> dict[str, Packages]:
+    """The flavours in a folder of packages made elsewhere: a pair of packages each, whose names tell it."""
+    found = {}
+    for image in sorted(folder.glob("linux-image-*.deb")):
+        match = re.fullmatch(r"linux-image-[\d.]+-([a-z][a-z-]*)_.*\.deb", image.name)
+        headers = image.with_name(image.name.replace("linux-image", "linux-headers"))
+        if match and headers.exists():
+            found[match[1]] = Packages((image,), (headers,))
     return found
 
 
@@ -84,12 +95,26 @@ def get(flavour: str, folders: Sequence[Path], rootfs: Rootfs, logs: Path) -> Ke
     """The kernel of that name, prepared now if it is not in the cache."""
     if flavour == STOCK:
         return _stock(rootfs, logs)
+    packages = find(flavour, folders)
+    if not packages:
+        kernel_build.build(flavour, False, logs)
+        packages = kernel_build.built()[flavour]
+    return _packaged(flavour, packages, rootfs, logs)
+
+
+def find(flavour: str, folders: Sequence[Path]) -> Packages | None:
+    """The packages of that kernel; `None` for Debian's own, which need no time to have. Raises LabError, with what to do,
+    where there can be none now."""
     found = flavours(folders)
-    if flavour not in found:
-        names = ", ".join([STOCK, *found])
-        where = ", ".join(f"{folder}" + ("" if folder.is_dir() else " (does not exist)") for folder in folders) or "no folder"
-        raise term.LabError(f"no kernel '{flavour}'; there are: {names} (others are looked for in {where})", term.USAGE)
-    return _packaged(flavour, found[flavour], rootfs, logs)
+    if flavour in found:
+        return found[flavour]
+    recipe = kernel_build.RECIPES.get(flavour)
+    if flavour == STOCK or (recipe and not recipe.fragments):
+        return None
+    if recipe:
+        raise term.LabError(f"there is no kernel '{flavour}' yet; 'lab kernel build {flavour}' makes it", term.USAGE)
+    names = ", ".join(dict.fromkeys([STOCK, *kernel_build.RECIPES, *found]))
+    raise term.LabError(f"no kernel '{flavour}'; there are: {names} ('lab kernel list' tells more)", term.USAGE)
 
 
 def _stock(rootfs: Rootfs, logs: Path) -> Kernel:
@@ -97,60 +122,68 @@ def _stock(rootfs: Rootfs, logs: Path) -> Kernel:
     initrd = rootfs.folder / f"initrd-{_init_hash()}.img"
     with term.locked(CACHE / "kernel.lock", "it is preparing a kernel"):
         if not initrd.exists():
-            _make_initrd(rootfs, initrd, _stock_modules(rootfs, version))
+            _make_initrd(rootfs, initrd, _boot_modules(rootfs, version, _QEMU_MODULES))
     return Kernel(STOCK, version, rootfs.tree / f"boot/vmlinuz-{version}", initrd, None, None, None)
 
 
-def _packaged(flavour: str, image_deb: Path, rootfs: Rootfs, logs: Path) -> Kernel:
-    headers_deb = image_deb.with_name(image_deb.name.replace("linux-image", "linux-headers"))
-    state = "".join(f"{deb.name} {deb.stat().st_size} {deb.stat().st_mtime_ns}\n" for deb in (image_deb, headers_deb))
-    folder = CACHE / f"kernel-{flavour}-{hashlib.sha256(state.encode()).hexdigest()[:12]}"
+def _packaged(flavour: str, packages: Packages, rootfs: Rootfs, logs: Path) -> Kernel:
+    state = "".join(f"{deb.name} {deb.stat().st_size} {deb.stat().st_mtime_ns}\n" for deb in packages.image + packages.headers)
+    folder = CACHE / f"kernel-{flavour}-{hashlib.sha256((_LAYOUT + state).encode()).hexdigest()[:12]}"
     with term.locked(CACHE / "kernel.lock", "it is preparing a kernel"):
         if not folder.is_dir():
-            log = logs / f"kernel-{flavour}.log"
             term.say(f"unpacking the {flavour} kernel")
             part = folder.with_suffix(".part")
             subprocess.run(["rm", "-rf", str(part)], check=True)
-            (part / "modules/usr/lib").mkdir(parents=True)
-            (part / "headers/usr/lib").mkdir(parents=True)
-            term.call(["dpkg-deb", "-x", image_deb, part / "image"], log, f"unpacking {image_deb.name}")
-            term.call(["dpkg-deb", "-x", headers_deb, part / "headers"], log, f"unpacking {headers_deb.name}")
-            # Debian's /lib is a link to /usr/lib: a real /lib in a layer would hide it.
-            _modules(part / "image").rename(part / "modules/usr/lib/modules")
-            if (part / "headers/lib").is_dir():
-                (part / "headers/lib/modules").rename(part / "headers/usr/lib/modules")
-                (part / "headers/lib").rmdir()
-            make_image(part / "modules", part / "modules.img", log)
+            part.mkdir()
+            _unpack(packages, part, rootfs, logs / f"kernel-{flavour}.log")
             part.rename(folder)
+        version = next((folder / "modules/usr/lib/modules").iterdir()).name
+        options = (folder / "config").read_text().splitlines()
+        is_program = "CONFIG_UML=y" in options
         initrd = folder / f"initrd-{_init_hash()}.img"
         if not initrd.exists():
-            _make_initrd(rootfs, initrd, list((folder / "modules").rglob("loop.ko")))
-    config = next((folder / "image/boot").glob("config-*"))
-    version = config.name.removeprefix("config-")
-    options = config.read_text().splitlines()
-    is_program = "CONFIG_UML=y" in options
-    image = config.with_name(f"{'linux' if is_program else 'vmlinuz'}-{version}")
-    return Kernel(flavour, version, image, initrd, folder / "headers", folder / "modules", folder / "modules.img", is_program,
-                  is_debug=any(option in options for option in _SANITIZERS))
+            names = _UML_MODULES if is_program else _QEMU_MODULES
+            _make_initrd(rootfs, initrd, _boot_modules(rootfs, version, names, folder))
+    return Kernel(flavour, version, folder / "linux", initrd, folder / "headers", folder / "modules", folder / "modules.img",
+                  is_program, is_debug=any(option in options for option in _SANITIZERS))
 
 
-def _modules(image: Path) -> Path:
-    """The folder of modules in an unpacked image package."""
-    old = image / "lib/modules"
-    return old if old.is_dir() else image / "usr/lib/modules"
+def _unpack(packages: Packages, part: Path, rootfs: Rootfs, log: Path) -> None:
+    """Sort what is in the packages into the kernel, its configuration, and two layers to lay over the root file system."""
+    for deb in packages.image:
+        term.call(["dpkg-deb", "-x", deb, part / "image"], log, f"unpacking {deb.name}")
+    for deb in packages.headers:
+        term.call(["dpkg-deb", "-x", deb, part / "headers"], log, f"unpacking {deb.name}")
+    # Debian's /lib is a link to /usr/lib: a real /lib in a layer would hide it.
+    for old, new in (("image/lib", "modules/usr/lib"), ("image/usr/lib", "modules/usr/lib"), ("headers/lib", "headers/usr/lib")):
+        if (part / old / "modules").is_dir():
+            (part / new).mkdir(parents=True, exist_ok=True)
+            (part / old / "modules").rename(part / new / "modules")
+    if (part / "headers/lib").is_dir():
+        (part / "headers/lib").rmdir()
+    modules = next((part / "modules/usr/lib/modules").iterdir())
+    places = [*part.glob("image/boot/*"), modules / "config", modules / "vmlinuz"]
+    for name, pattern in (("config", r"config(-.*)?"), ("linux", r"(vmlinuz|linux)(-.*)?")):
+        next(path for path in places if re.fullmatch(pattern, path.name) and path.is_file()).rename(part / name)
+    subprocess.run(["rm", "-rf", str(part / "image")], check=True)
+    chroot.call(rootfs.tree, part, ["depmod", "-b", "/build/modules/usr", modules.name], log, "indexing the modules")
+    make_image(part / "modules", part / "modules.img", log)
 
 
-def _stock_modules(rootfs: Rootfs, version: str) -> list[Path]:
-    """The module files an initrd of the stock kernel needs, in loading order."""
-    listing = subprocess.run(
-        ["chroot", str(rootfs.tree), "modprobe", "-S", version, "--show-depends", "-a", *_INITRD_MODULES],
-        check=True, capture_output=True, text=True).stdout
+def _boot_modules(rootfs: Rootfs, version: str, names: list[str], folder: Path | None = None) -> list[Path]:
+    """The files of the modules `names` and of what they depend on, in loading order; those in the root file system or in a kernel
+    unpacked in `folder`."""
+    base = ["-d", "/build/modules/usr"] if folder else []
+    command = ["modprobe", *base, "-S", version, "--show-depends", "-a", *names]
+    listing = subprocess.run(chroot.command_line(rootfs.tree, folder or rootfs.folder, command), check=True, capture_output=True,
+                             text=True).stdout
     files = [line.split()[1] for line in listing.splitlines() if line.startswith("insmod ")]
-    return [rootfs.tree / name.lstrip("/") for name in dict.fromkeys(files)]
+    return [folder / name.removeprefix("/build/") if folder else rootfs.tree / name.lstrip("/") for name in dict.fromkeys(files)]
 
 
 def _init_hash() -> str:
-    return hashlib.sha256((LAB_DIR / "guest/init").read_bytes() + repr((_INITRD_MODULES, _BUSYBOX_NAMES)).encode()).hexdigest()[:8]
+    recipe = repr((_QEMU_MODULES, _UML_MODULES, _BUSYBOX_NAMES))
+    return hashlib.sha256((LAB_DIR / "guest/init").read_bytes() + recipe.encode()).hexdigest()[:8]
 
 
 def _make_initrd(rootfs: Rootfs, initrd: Path, modules: list[Path]) -> None:

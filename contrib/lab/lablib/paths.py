@@ -17,13 +17,15 @@ CACHE = Path(os.environ.get("LAB_CACHE") or "/var/cache/rdma-bulk-lab").resolve(
 KEY = f"{CHECKOUT.name}-{hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]}"
 MINE = CACHE / "checkout" / KEY
 LOGS = MINE / "logs"
+BUILT_KERNELS = CACHE / "kernels"
 
 
 def kernel_folders(option: str | None) -> list[Path]:
-    """The folders with packages of other kernels than Debian's: the option's or $LAB_KERNEL_DIR, and then those beside the
-    repository, `../shared/debug-kernel` and `../shared/uml-kernel` (a worktree's repository counts, too)."""
+    """The folders with packages of other kernels than Debian's: the option's or $LAB_KERNEL_DIR, the lab's own, and then those
+    beside the repository, `../shared/debug-kernel` and `../shared/uml-kernel` (a worktree's repository counts, too)."""
     chosen = option or os.environ.get("LAB_KERNEL_DIR")
     folders = [Path(chosen).resolve()] if chosen else []
+    folders.append(BUILT_KERNELS)
     for place in (CHECKOUT.parent, CHECKOUT.parent.parent):
         beside = [place / "shared" / name for name in ("debug-kernel", "uml-kernel")]
         if any(folder.is_dir() for folder in beside):
