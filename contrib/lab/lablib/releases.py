@@ -34,13 +34,8 @@ class Headers:
     def flavour(self) -> str:
         return f"headers-{self.release}" if self.folder else kernel.STOCK
 
-    @property
-    def kdir(self) -> str:
-        """The kernel build tree as seen from inside the root file system."""
-        return f"/lib/modules/{self.version}/build"
-
     def make_arguments(self) -> list[str]:
-        return [f"KDIR={self.kdir}"]
+        return [f"KDIR=/lib/modules/{self.version}/build"]
 
     def layers(self, for_build: bool = False) -> list[Path]:
         return [self.folder] if self.folder else []
