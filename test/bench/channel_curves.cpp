@@ -84,29 +84,36 @@ void repeat(Client& client, double seconds, std::uint64_t size, const Measured& 
   std::fflush(stdout);
 }
 
-void measure(Control& control, const Options& options, const CrowdKind& kind) {
+// Beside the crowd as it is.
+void measure_events(Client& client, Crowd& crowd, const Options& options) {
+  if (!crowd.own().empty()) {
+    repeat(client, options.seconds, crowd.size(),
+           {crowd.own(), crowd.size(), [&](const Record& record) { crowd.run(record); }});
+    return;
+  }
   const std::regex only(options.only);
+  for (const Event& event : events()) {
+    if (std::regex_search(event.name.begin(), event.name.end(), only))
+      repeat(client, options.seconds, crowd.size(),
+             {event.name, event.times, [&](const Record& record) { event.run(client, record); }});
+  }
+}
+
+void measure(Control& control, const Options& options, const CrowdKind& kind) {
   Client client(control, device_with(control.local_ip()));
   const auto crowd = kind.make(client);
-  for (std::uint64_t size = 1; size <= options.most; size *= 10) {
+  std::string why;
+  for (std::uint64_t size = 1; size <= options.most && why.empty(); size *= 10) {
+    const std::uint64_t before = crowd->size();
     const auto start = std::chrono::steady_clock::now();
-    if (const std::string why = crowd->grow(size); !why.empty()) {
-      fmt::print("stopped {} {}\n", crowd->size(), why);
-      break;
-    }
-    fmt::print("result growth@{} {:.3f} us\n", size,
-               seconds_since(start) * 1e6 / static_cast<double>(size - size / 10));
-    if (!crowd->own().empty()) {
-      repeat(client, options.seconds, size,
-             {crowd->own(), size, [&](const Record& record) { crowd->run(record); }});
-      continue;
-    }
-    for (const Event& event : events()) {
-      if (std::regex_search(event.name.begin(), event.name.end(), only))
-        repeat(client, options.seconds, size,
-               {event.name, event.times, [&](const Record& record) { event.run(client, record); }});
-    }
+    why = crowd->grow(size);
+    const double spent = seconds_since(start) * 1e6;
+    if (crowd->size() == 0 || crowd->size() < 2 * before) break;  // not worth a point on a curve
+    fmt::print("result growth@{} {:.3f} us\n", crowd->size(),
+               spent / static_cast<double>(crowd->size() - before));
+    measure_events(client, *crowd, options);
   }
+  if (!why.empty()) fmt::print("stopped {} {}\n", crowd->size(), why);
   control.send("bye");
 }
 

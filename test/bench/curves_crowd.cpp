@@ -7,6 +7,8 @@
 namespace bench::curves {
 namespace {
 
+constexpr std::uint64_t at_a_time = 256;
+
 // Channels of this end whose endpoints lie idle, each with as many as it may have.
 class Openers {
  public:
@@ -186,6 +188,39 @@ class Waiting final : public Crowd {
   std::vector<bulk::EpHandle> eps_;
 };
 
+// A channel that dies with all its endpoints: the other host's process is told behind the last of them.
+class Dying final : public Crowd {
+ public:
+  explicit Dying(Client& client) : client_(client) {}
+
+  std::string_view own() const override { return "endpoint_of_dead_channel"; }
+  void run(const Record& record) override {
+    auto node = std::make_unique<Node>(client_.domain, small(client_.device), client_.control);
+    for (std::uint64_t i = 0; i < size(); ++i) {
+      node->open(client_.server_address);
+      if (i % at_a_time == 0) node->all_up();
+    }
+    node->all_up();
+    client_.ask(Ask::watch, bytes_of(node->address().token()));
+    const std::uint64_t before = client_.main.received();
+    const auto start = std::chrono::steady_clock::now();
+    node.reset();
+    client_.main.until([&] { return client_.main.received() > before; });
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    record(own(), spent.count() / static_cast<double>(size()));
+  }
+
+ protected:
+  std::uint64_t add(std::uint64_t count, std::string& why) override {
+    if (size() + count <= most_of_one) return count;
+    why = "a channel has no more endpoints";
+    return most_of_one - size();
+  }
+
+ private:
+  Client& client_;
+};
+
 template <class T>
 std::unique_ptr<Crowd> make(Client& client) {
   return std::make_unique<T>(client);
@@ -201,16 +236,18 @@ constexpr CrowdKind kinds[] = {
     {"keys", "regions whose keys the other host has used",
      [](Client& client) -> std::unique_ptr<Crowd> { return std::make_unique<Regions>(client, true); }},
     {"waiting", "endpoints with a PUT each, all at the same time", make<Waiting>},
+    {"dying", "endpoints of one channel, which dies", make<Dying>},
 };
 
 }  // namespace
 
 std::string Crowd::grow(std::uint64_t size) {
-  constexpr std::uint64_t at_a_time = 256;
-  if (size <= size_) return {};
-  std::string why = lack_of_memory(size - size_, bytes());
-  while (size_ < size && why.empty())
-    size_ += add(std::min(size - size_, at_a_time), why);
+  std::string why;
+  while (size_ < size && why.empty()) {
+    const std::uint64_t count = std::min(size - size_, at_a_time);
+    why = lack_of_memory(count, bytes());
+    if (why.empty()) size_ += add(count, why);
+  }
   return why;
 }
 

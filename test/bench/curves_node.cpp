@@ -15,10 +15,10 @@ constexpr int glance_ms = 50;  // at the control connection, while there is noth
 }  // namespace
 
 std::string lack_of_memory(std::uint64_t count, std::size_t bytes) {
+  constexpr std::size_t rest = 192 << 20;  // for everybody else
   const std::size_t there_is = available_memory();
-  if (count <= there_is / bytes) return {};
-  return fmt::format("{} more need about {} MiB of memory, {} are available", count, count * bytes >> 20,
-                     there_is >> 20);
+  if (there_is >= rest + count * bytes) return {};
+  return fmt::format("there are only {} MiB of memory left", there_is >> 20);
 }
 
 double busy_here() {

@@ -36,6 +36,7 @@ CROWDS = {
     "regions": "regions",
     "keys": "regions whose keys the other host has used",
     "waiting": "endpoints with a PUT each at once",
+    "dying": "endpoints of a channel that dies",
 }
 
 
