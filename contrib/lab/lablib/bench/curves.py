@@ -160,37 +160,45 @@ def write_markdown(path: Path, header: Header, curves: Curves) -> None:
 
 
 def write_plot(path: Path, header: Header, curves: Curves) -> None:
-    """A panel for each figure: what it costs of what it costs beside _BASE, over the crowd's size."""
+    """A panel for each figure: what it costs of what it costs beside _BASE, over the crowd's size; its processor time dashed."""
     import matplotlib  # installed by the lab for this command alone
 
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.hashsalt": "curves", "svg.fonttype": "none"})  # the same figures make the same small file
     from matplotlib import pyplot
 
-    names = [name for name in curves.figures() if any(name in curves.of(crowd) for crowd in CROWDS)]
+    figures = curves.figures()
+    names = [name for name in figures if name.removesuffix(_WORK) not in figures or not name.endswith(_WORK)]
     if not names:
         return
     wide = 4
-    figure, panels = pyplot.subplots(-(-len(names) // wide), wide, figsize=(3.4 * wide, 2.6 * -(-len(names) // wide)), squeeze=False, sharex=True)
+    high = -(-len(names) // wide)
+    figure, panels = pyplot.subplots(high, wide, figsize=(3 * wide, 2.2 * high + 0.8), squeeze=False, sharex=True, sharey=True)
     colours = dict(zip(CROWDS, pyplot.rcParams["axes.prop_cycle"].by_key()["color"]))
     for axes, name in zip(panels.flat, names):
-        for crowd in CROWDS:
-            curve = curves.of(crowd).get(name)
-            points = [(size, times) for size in sorted(curve.values) if (times := curve.times(size))] if curve else []
-            if points:
-                axes.plot(*zip(*points), label=crowd, color=colours[crowd], marker="o", markersize=3)
         axes.axhspan(1 / _FLAT, _FLAT, color="0.9", zorder=0)
-        axes.set(title=name, xscale="log", yscale="log")
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, 0.5), max(high, 4))
+        for crowd in CROWDS:
+            for shown, style in ((name, "-"), (name + _WORK, ":")):
+                curve = curves.of(crowd).get(shown, Curve())
+                points = [(size, times) for size in sorted(curve.values) if size >= _BASE and (times := curve.times(size))]
+                if points:
+                    axes.plot(*zip(*points), style, label=CROWDS[crowd] if shown == name else None, color=colours[crowd])
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.tick_params(labelsize=7)
         axes.minorticks_off()  # hundreds of lines in the file, for nothing
         axes.grid(alpha=0.3)
     for axes in panels.flat[len(names):]:
         axes.set_visible(False)
+    # what becomes cheaper, as the costs of a beginning are shared, may leave the panel
+    panels[0, 0].set_ylim(0.3, 1.2 * max([4, *(curve.worst() or 0 for (_, name), curve in curves.curves.items() if name != _GROWTH)]))
     handles = {label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(handles.values(), [CROWDS[crowd] for crowd in handles], loc="upper center", ncols=4, bbox_to_anchor=(0.5, 0), fontsize=8)
-    figure.suptitle(f"Cost of one event beside so many that lie idle, of that beside {_BASE}; grey: flat.\n{header.text()}", fontsize=9)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.6 / (2.2 * high + 0.8), 1, 1))
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=4, fontsize=8)
+    figure.suptitle(f"Cost beside so many, of that beside {_BASE}; dotted: processor time; grey: flat. {header.text()}", fontsize=8, y=1.01)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
 
