@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -48,7 +49,7 @@ class Samples {
 
  private:
   double at(double share) const {
-    return values_[static_cast<std::size_t>(share * static_cast<double>(values_.size() - 1) + 0.5)];
+    return values_[static_cast<std::size_t>(std::lround(share * static_cast<double>(values_.size() - 1)))];
   }
 
   std::vector<double> values_;
@@ -127,7 +128,7 @@ template <class T>
 std::string listing(std::span<const T> things) {
   std::string text;
   for (const T& thing : things)
-    text += fmt::format("  {:10} {}\n", thing.name, thing.what);
+    text += fmt::format("  {:18} {}\n", thing.name, thing.what);
   return text;
 }
 
