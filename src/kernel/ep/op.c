@@ -95,11 +95,8 @@ struct bulk_op *bulk_op_alloc(struct bulk_ep *ep, const struct rdma_bulk_cmd *cm
 	return op;
 }
 
-/**
- * bulk_op_undo - the command is refused
- * @op: operation; nothing of it has been queued
- */
-void bulk_op_undo(struct bulk_op *op)
+/* Of all that it refers to. */
+static void op_let_go(struct bulk_op *op)
 {
 	if (op->region) {
 		bulk_region_unuse(op->region);
@@ -110,6 +107,15 @@ void bulk_op_undo(struct bulk_op *op)
 	kfree(op->bounce);
 	if (op->mm)
 		mmdrop(op->mm);
+}
+
+/**
+ * bulk_op_undo - the command is refused
+ * @op: operation; nothing of it has been queued
+ */
+void bulk_op_undo(struct bulk_op *op)
+{
+	op_let_go(op);
 	kmem_cache_free(op_cache, op);
 }
 
@@ -190,15 +196,7 @@ void bulk_op_finish(struct bulk_op *op)
 	};
 	bool starved, kept;
 
-	if (op->region)
-		bulk_region_unuse(op->region);
-	if (op->region)
-		bulk_region_put(op->region);
-	if (op->rkey)
-		bulk_key_put(op->rkey);
-	kfree(op->bounce);
-	if (op->mm)
-		mmdrop(op->mm);
+	op_let_go(op);
 	op_count(op);
 	if (op->status == -EKEYREJECTED)
 		bulk_key_guessed(ch);
