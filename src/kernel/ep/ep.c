@@ -264,20 +264,60 @@ static int ep_remote(const struct bulk_channel *ch, const u8 *raw, union bulk_ad
 	return 0;
 }
 
+static struct bulk_ep *ep_alloc(struct bulk_channel *ch, u64 user_data)
+{
+	struct bulk_ep *ep = kzalloc(sizeof(*ep), GFP_KERNEL_ACCOUNT);
+
+	if (!ep)
+		return NULL;
+	kref_init(&ep->ref);
+	atomic_set(&ep->pending, 1);
+	ep->user_data = user_data;
+	refcount_inc(&ch->refs);
+	ep->ch = ch;
+	INIT_LIST_HEAD(&ep->rchan_list);
+	INIT_LIST_HEAD(&ep->fifo);
+	INIT_LIST_HEAD(&ep->ops);
+	INIT_LIST_HEAD(&ep->stream.sched);
+	INIT_LIST_HEAD(&ep->due.list);
+	return ep;
+}
+
 /* ch->mutex held */
 static int ep_open_local(struct bulk_ep *ep, u64 token)
 {
 	int err;
 
-	refcount_inc(&ep->ch->refs);
 	err = xa_alloc_cyclic_bh(&ep->ch->eps, &ep->handle, ep, xa_limit_31b,
 				 &ep->ch->next_ep, GFP_KERNEL_ACCOUNT);
-	if (err < 0) {
-		bulk_channel_put(ep->ch);
+	if (err < 0)
 		return err;
-	}
 	bulk_local_attach(ep, token);
 	return 0;
+}
+
+/* ch->mutex held. A link may fail before the endpoint is on it. */
+static int ep_open_remote(struct bulk_ep *ep, const union bulk_addr *remote, u64 token,
+			  bool first)
+{
+	struct bulk_channel *ch = ep->ch;
+	struct bulk_user *user = bulk_user_get(ch->dev, ch->port, ch->uid);
+	struct bulk_link *link;
+	int err, tries = 3;
+
+	if (IS_ERR(user))
+		return PTR_ERR(user);
+	do {
+		link = bulk_link_open(ch->net, ch->dev, ch->port, &ch->addr, remote);
+		if (IS_ERR(link)) {
+			err = PTR_ERR(link);
+			break;
+		}
+		err = bulk_rchan_attach(ep, link, token, user, first);
+		bulk_link_put(link);
+	} while (err == -EAGAIN && --tries);
+	bulk_user_put(user);
+	return err == -EAGAIN ? -ECONNRESET : err;
 }
 
 /**
@@ -290,85 +330,42 @@ static int ep_open_local(struct bulk_ep *ep, u64 token)
 int bulk_ep_open(struct bulk_channel *ch, struct rdma_bulk_ep_open *open)
 {
 	union bulk_addr remote;
-	struct bulk_link *link;
-	struct bulk_user *user;
 	struct bulk_ep *ep;
-	int err, tries = 3;
+	int err;
 
 	if (open->flags & ~RDMA_BULK_EP_FIRST || !open->token)
 		return -EINVAL;
 	err = ep_remote(ch, open->addr, &remote);
 	if (err)
 		return err;
-	ep = kzalloc(sizeof(*ep), GFP_KERNEL_ACCOUNT);
+	ep = ep_alloc(ch, open->user_data);
 	if (!ep)
 		return -ENOMEM;
-	kref_init(&ep->ref);
-	atomic_set(&ep->pending, 1);
-	ep->user_data = open->user_data;
-	ep->ch = ch;
-	INIT_LIST_HEAD(&ep->rchan_list);
-	INIT_LIST_HEAD(&ep->fifo);
-	INIT_LIST_HEAD(&ep->ops);
-	INIT_LIST_HEAD(&ep->stream.sched);
-	INIT_LIST_HEAD(&ep->due.list);
 	if (bulk_local_is(ch, &remote)) {
 		ep->local = bulk_local_alloc(ep);
 		if (!ep->local) {
-			kfree(ep);
+			bulk_ep_put(ep);
 			return -ENOMEM;
 		}
 	}
 
 	mutex_lock(&ch->mutex);
-	err = -ENOSPC;
 	if (ch->nr_eps >= BULK_MAX_ENDPOINTS)
-		goto fail;
-	err = -ENODEV;
-	if (READ_ONCE(ch->dead) || READ_ONCE(ch->removed))
-		goto fail;
-	if (ep->local) {
+		err = -ENOSPC;
+	else if (READ_ONCE(ch->dead) || READ_ONCE(ch->removed))
+		err = -ENODEV;
+	else if (ep->local)
 		err = ep_open_local(ep, open->token);
-		if (err)
-			goto fail;
-		goto opened;
+	else
+		err = ep_open_remote(ep, &remote, open->token,
+				     open->flags & RDMA_BULK_EP_FIRST);
+	if (!err) {
+		ch->nr_eps++;
+		open->ep = ep->handle;
 	}
-	user = bulk_user_get(ch->dev, ch->port, ch->uid);
-	if (IS_ERR(user)) {
-		err = PTR_ERR(user);
-		goto fail;
-	}
-	refcount_inc(&ch->refs);
-	do {
-		link = bulk_link_open(ch->net, ch->dev, ch->port, &ch->addr, &remote);
-		if (IS_ERR(link)) {
-			err = PTR_ERR(link);
-			break;
-		}
-		err = bulk_rchan_attach(ep, link, open->token, user,
-				open->flags & RDMA_BULK_EP_FIRST);
-		bulk_link_put(link);
-	} while (err == -EAGAIN && --tries);
-	bulk_user_put(user);
-	if (err) {
-		mutex_unlock(&ch->mutex);
-		if (ep->rchan) {
-			bulk_ep_put(ep);
-		} else {
-			bulk_channel_put(ch);
-			kfree(ep);
-		}
-		return err == -EAGAIN ? -ECONNRESET : err;
-	}
-opened:
-	ch->nr_eps++;
-	open->ep = ep->handle;
 	mutex_unlock(&ch->mutex);
-	return 0;
-fail:
-	mutex_unlock(&ch->mutex);
-	kfree(ep->local);
-	kfree(ep);
+	if (err)
+		bulk_ep_put(ep);
 	return err;
 }
 
