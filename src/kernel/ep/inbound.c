@@ -50,6 +50,61 @@ static bool inbound_first(struct bulk_inbound *in, const struct bulk_first *firs
 	       !bulk_channel_deliver(ch, le16_to_cpu(first->id), first + 1, len);
 }
 
+/* The channel that OPEN asks for, a reference; or NULL, and why not. */
+static struct bulk_channel *inbound_target(const struct bulk_link *link, u64 token, kuid_t uid,
+					   enum bulk_refusal *reason)
+{
+	struct bulk_channel *ch = bulk_channel_find(token);
+
+	*reason = BULK_REFUSE_NONE;
+	if (!ch)
+		return NULL;
+	if (ch->dev == link->dev && net_eq(ch->net, link->net)) {
+		if (uid_valid(uid) && uid_eq(uid, ch->uid))
+			return ch;
+		*reason = BULK_REFUSE_USER;
+	}
+	bulk_channel_put(ch);
+	return NULL;
+}
+
+/* In the table, its window not open yet. Has the caller's reference on @ch, unless NULL. */
+static struct bulk_inbound *inbound_make(struct bulk_link *link, struct bulk_channel *ch,
+					 u32 opener, kuid_t uid)
+{
+	struct bulk_inbound *in = kzalloc(sizeof(*in), GFP_KERNEL);
+	int err;
+
+	if (!in)
+		return NULL;
+	refcount_set(&in->ref, 1);
+	in->link = bulk_link_get_ref(link);
+	in->ch = ch;
+	in->opener = opener;
+	in->uid = uid;
+	INIT_LIST_HEAD(&in->dirty_list);
+	err = xa_alloc_cyclic(&link->eps->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
+			      &link->eps->next_inbound, GFP_KERNEL);
+	if (err < 0) {
+		bulk_link_put(link);
+		kfree(in);
+		return NULL;
+	}
+	return in;
+}
+
+static int inbound_refuse(struct bulk_link *link, __le32 opener, enum bulk_refusal reason)
+{
+	struct bulk_refused *m = bulk_ctl_alloc(link, BULK_REFUSED, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->id = opener;
+	m->reason = cpu_to_le32(reason);
+	bulk_ctl_queue(link, m);
+	return 0;
+}
+
 /**
  * bulk_inbound_open - OPEN has come
  * @link: link, its mutex held
@@ -64,42 +119,26 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 	const struct bulk_open *m = (const void *)h;
 	kuid_t uid = make_kuid(&init_user_ns, le32_to_cpu(m->uid));
 	const struct bulk_first *first = NULL;
-	enum bulk_refusal reason = BULK_REFUSE_NONE;
 	struct bulk_opened *opened;
-	struct bulk_refused *refused;
 	struct bulk_channel *ch;
 	struct bulk_inbound *in;
-	int err;
+	enum bulk_refusal reason;
 
 	if (m->h.flags & BULK_OPEN_FIRST) {
 		first = (const void *)(m + 1);
 		if (memchr_inv(first->reserved, 0, sizeof(first->reserved)))
 			return -EPROTO;
 	}
-	ch = bulk_channel_find(le64_to_cpu(m->token));
+	ch = inbound_target(link, le64_to_cpu(m->token), uid, &reason);
 	if (!ch)
-		goto refuse;
-	if (ch->dev != link->dev || !net_eq(ch->net, link->net))
-		goto refuse;
-	reason = BULK_REFUSE_USER;
-	if (!uid_valid(uid) || !uid_eq(uid, ch->uid))
-		goto refuse;
-	reason = BULK_REFUSE_NOMEM;
-	in = kzalloc(sizeof(*in), GFP_KERNEL);
+		return inbound_refuse(link, m->opener, reason);
 	opened = bulk_ctl_alloc(link, BULK_OPENED, sizeof(*opened), GFP_KERNEL);
-	if (!in || !opened)
-		goto free;
-	refcount_set(&in->ref, 1);
-	in->link = bulk_link_get_ref(link);
-	in->ch = ch;
-	in->opener = le32_to_cpu(m->opener);
-	in->uid = uid;
-	INIT_LIST_HEAD(&in->dirty_list);
-	err = xa_alloc_cyclic(&link->eps->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
-			      &link->eps->next_inbound, GFP_KERNEL);
-	if (err < 0) {
-		bulk_link_put(link);
-		goto free;
+	in = opened ? inbound_make(link, ch, le32_to_cpu(m->opener), uid) : NULL;
+	if (!in) {
+		if (opened)
+			bulk_ctl_free(opened);
+		bulk_channel_put(ch);
+		return inbound_refuse(link, m->opener, BULK_REFUSE_NOMEM);
 	}
 	bulk_window_open(ch, &in->window, first);
 	if (first && inbound_first(in, first, le32_to_cpu(m->h.length) - sizeof(*m) -
@@ -114,21 +153,6 @@ int bulk_inbound_open(struct bulk_link *link, const struct bulk_hdr *h)
 		bulk_inbound_due(&in->window);
 		spin_unlock_bh(&ch->lock);
 	}
-	return 0;
-
-free:
-	kfree(in);
-	if (opened)
-		bulk_ctl_free(opened);
-refuse:
-	if (ch)
-		bulk_channel_put(ch);
-	refused = bulk_ctl_alloc(link, BULK_REFUSED, sizeof(*refused), GFP_KERNEL);
-	if (!refused)
-		return -ENOMEM;
-	refused->id = m->opener;
-	refused->reason = cpu_to_le32(reason);
-	bulk_ctl_queue(link, refused);
 	return 0;
 }
 
@@ -186,6 +210,63 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 	return 0;
 }
 
+/* Its channel has died. */
+static int inbound_tell_dead(struct bulk_inbound *in)
+{
+	struct bulk_closed *m = bulk_ctl_alloc(in->link, BULK_CLOSED, sizeof(*m), GFP_KERNEL);
+
+	if (!m)
+		return -ENOMEM;
+	m->h.flags = BULK_CLOSED_TARGET;
+	m->id = cpu_to_le32(in->opener);
+	in->told_dead = true;
+	bulk_ctl_queue(in->link, m);
+	return 0;
+}
+
+static int inbound_tell_window(struct bulk_inbound *in)
+{
+	struct bulk_window *m = bulk_ctl_alloc(in->link, BULK_WINDOW, sizeof(*m), GFP_KERNEL);
+	struct bulk_rx_window *w = &in->window;
+
+	if (!m)
+		return -ENOMEM;
+	spin_lock_bh(&in->ch->lock);
+	w->announced = w->limit;
+	spin_unlock_bh(&in->ch->lock);
+	m->opener = cpu_to_le32(in->opener);
+	m->limit = cpu_to_le32(w->announced);
+	bulk_ctl_queue(in->link, m);
+	return 0;
+}
+
+/* What is due: 0 or -ENOMEM. */
+static int inbound_tell(struct bulk_inbound *in)
+{
+	struct bulk_rx_window *w = &in->window;
+	bool dead, raised;
+
+	spin_lock_bh(&in->ch->lock);
+	dead = w->dead;
+	raised = w->announced != w->limit;
+	spin_unlock_bh(&in->ch->lock);
+	if (dead)
+		return in->told_dead || in->closing ? 0 : inbound_tell_dead(in);
+	return raised ? inbound_tell_window(in) : 0;
+}
+
+static struct bulk_inbound *inbound_next_dirty(struct bulk_link_eps *eps)
+{
+	struct bulk_inbound *in;
+
+	spin_lock_bh(&eps->lock);
+	in = list_first_entry_or_null(&eps->dirty, struct bulk_inbound, dirty_list);
+	if (in)
+		list_del_init(&in->dirty_list);
+	spin_unlock_bh(&eps->lock);
+	return in;
+}
+
 /**
  * bulk_inbound_work - tell senders of windows and dead channels
  * @link: link, READY, its mutex held; its worker
@@ -195,46 +276,10 @@ void bulk_inbound_work(struct bulk_link *link)
 	struct bulk_inbound *in;
 	unsigned long id;
 
-	for (;;) {
-		struct bulk_window *window = NULL;
-		struct bulk_closed *closed = NULL;
-		struct bulk_rx_window *w;
-		bool dead;
-
-		spin_lock_bh(&link->eps->lock);
-		in = list_first_entry_or_null(&link->eps->dirty, struct bulk_inbound, dirty_list);
-		if (in)
-			list_del_init(&in->dirty_list);
-		spin_unlock_bh(&link->eps->lock);
-		if (!in)
-			break;
-		w = &in->window;
-		spin_lock_bh(&in->ch->lock);
-		dead = w->dead;
-		spin_unlock_bh(&in->ch->lock);
-		if (dead && !in->told_dead && !in->closing) {
-			closed = bulk_ctl_alloc(link, BULK_CLOSED, sizeof(*closed), GFP_KERNEL);
-			if (closed) {
-				closed->h.flags = BULK_CLOSED_TARGET;
-				closed->id = cpu_to_le32(in->opener);
-				in->told_dead = true;
-				bulk_ctl_queue(link, closed);
-			} else {	/* the link's end tells them too */
-				bulk_ctl_fail(link, -ENOMEM);
-			}
-		} else if (!dead && w->announced != w->limit) {
-			window = bulk_ctl_alloc(link, BULK_WINDOW, sizeof(*window), GFP_KERNEL);
-			if (window) {
-				window->opener = cpu_to_le32(in->opener);
-				spin_lock_bh(&in->ch->lock);
-				w->announced = w->limit;
-				spin_unlock_bh(&in->ch->lock);
-				window->limit = cpu_to_le32(w->announced);
-				bulk_ctl_queue(link, window);
-			} else {
-				bulk_ctl_fail(link, -ENOMEM);
-			}
-		}
+	while ((in = inbound_next_dirty(link->eps))) {
+		/* the link's end tells them too */
+		if (inbound_tell(in))
+			bulk_ctl_fail(link, -ENOMEM);
 		inbound_put(in);
 	}
 	/* CLOSED that came before the last messages it speaks of */
