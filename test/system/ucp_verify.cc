@@ -381,7 +381,7 @@ int run(int argc, char** argv) {
   std::string current = "start";
   try {
     verify::OutOfBand oob = server ? verify::OutOfBand::listen(port)
-                                   : verify::OutOfBand::connect(host, port, std::chrono::seconds(20));
+                                   : verify::OutOfBand::connect(host, port, std::chrono::seconds(60));
     if (server) {
       job = Job::decode(oob.receive());
     } else {
