@@ -90,8 +90,7 @@ def ssh_options(number: int, pid: int) -> list[str]:
 
 
 def _setns(namespace: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+    if term.LIBC.setns(namespace, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
 
 

@@ -7,9 +7,9 @@ share, because setting one up is slow under emulation."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +33,19 @@ echo scan > $f; sleep 6; echo scan > $f; cat $f
 """
 
 
+GONE = 255  # ssh's exit status when there is no connection (any more)
+_BOOT_LIMIT = 600  # seconds; emulated hosts with a debug kernel, beside others, take a while
+
+# Ends ssh's connections, which may be into a network that is gone, and removes the session's folder ($1).
+_TIDY = """
+for connection in "$1"/host*-*; do
+    [ ! -S "$connection" ] || ssh -S "$connection" -O exit host
+done
+rm -rf "$1"
+"""
+# The same when the lab ends, in whatever way: it holds the other end of the pipe that this waits at.
+_TIDY_LATER = "read -r nothing; " + _TIDY
+
 _RUNNERS = {"kvm": "KVM", "tcg": "emulated", "uml": "user-mode Linux"}
 
 
@@ -52,6 +65,7 @@ class Session:
         self.kmemleak = kmemleak
         self._read: dict[int, int] = {}
         self._reported = False
+        self._tidier: subprocess.Popen[bytes] | None = None
 
     # -- life
 
@@ -78,26 +92,26 @@ class Session:
         folder = Path(tempfile.mkdtemp(prefix="lab-"))
         if kmemleak and "kmemleak=on" not in machine.arguments:
             machine.arguments.append("kmemleak=on")
-        hosts: list[Host] = []
+        session = cls([], folder, logs, machine.kernel.flavour, kmemleak)
+        if not lasting:
+            session._tidier = subprocess.Popen(["sh", "-c", _TIDY_LATER, "sh", str(folder)], stdin=subprocess.PIPE,
+                                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             check_memory(count, machine.memory_mb)
             how = runner(machine.kernel)
             term.say(f"booting {count} host{'s' * (count > 1)}: Linux {machine.kernel.version}, {machine.cpus} CPUs, "
                      f"{machine.memory_mb} MB each, {_RUNNERS[how]}")
             if how == "uml":
-                hosts = uml.start(count, machine, rootfs, layer, logs, lasting)
+                session.hosts = uml.start(count, machine, rootfs, layer, logs, lasting)
             else:
-                hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
-            session = cls(hosts, folder, logs, machine.kernel.flavour, kmemleak)
+                session.hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
             session._write_ssh_config(rootfs)
-            wait_ready(hosts, 300)
+            wait_ready(session.hosts, _BOOT_LIMIT)
             session._connect()
         except BaseException:
-            for host in hosts:
-                host.kill()
-            shutil.rmtree(folder, ignore_errors=True)
+            session.end()
             raise
-        term.say("hosts are up: " + ", ".join(host.name for host in hosts))
+        term.say("hosts are up: " + ", ".join(host.name for host in session.hosts))
         if kmemleak:
             session.on_all("echo clear > /sys/kernel/debug/kmemleak")
         return session
@@ -133,10 +147,12 @@ class Session:
     def end(self) -> None:
         """Stop all hosts at once and remove what the session left outside its logs."""
         for host in self.hosts:
-            subprocess.run(["ssh", "-F", str(self.folder / "ssh_config"), "-O", "exit", host.name],
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
             host.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._tidier:
+            self._tidier.communicate()
+        else:
+            subprocess.run(["sh", "-c", _TIDY, "sh", str(self.folder)], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         try:
             if json.loads(_LASTING.read_text())["folder"] == str(self.folder):
                 _LASTING.unlink()
@@ -158,7 +174,17 @@ class Session:
     def run(self, number: int, command: Sequence[str] | str, user: str = "root", stdin: int | IO[bytes] | None = None) -> int:
         """Run a command on a host with this terminal, and return its exit status."""
         tty = stdin is None and sys.stdin.isatty() and sys.stdout.isatty()
-        return subprocess.run(self.ssh(number, command, user, tty), stdin=stdin).returncode
+        with subprocess.Popen(self.ssh(number, command, user, tty), stdin=stdin) as process:
+            try:
+                while True:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(1)
+                    if not self.host(number).is_alive():  # of which ssh learns late, or not at all
+                        process.kill()
+                        return GONE
+            except BaseException:
+                process.kill()
+                raise
 
     def output(self, number: int, command: Sequence[str] | str, user: str = "root", timeout: float | None = None) -> tuple[int, str]:
         """Run a command on a host; its exit status (124: `timeout` seconds were not enough) and what it printed."""
@@ -170,10 +196,11 @@ class Session:
         return done.returncode, done.stdout.decode(errors="replace")
 
     def on_all(self, command: str, user: str = "root", timeout: float | None = None) -> dict[int, tuple[int, str]]:
-        """Run a shell command on all hosts at once."""
+        """Run a shell command on all hosts at once; a host that has ended gives `GONE`."""
         jobs = [(host.number, subprocess.Popen(self.ssh(host.number, command, user), stdin=subprocess.DEVNULL,
-                                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for host in self.hosts]
-        results = {}
+                                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+                for host in self.hosts if host.is_alive()]
+        results = {host.number: (GONE, "") for host in self.hosts}
         for number, job in jobs:
             try:
                 text, _ = job.communicate(timeout=timeout)
@@ -214,6 +241,8 @@ class Session:
     def _last_reports(self) -> list[klog.Report]:
         found = []
         for number, (status, text) in self.on_all("dmesg", timeout=60).items():
+            if not self.host(number).is_alive():
+                continue  # which has been reported
             path = self.logs / f"host{number}.dmesg"
             path.write_text(text)
             if status != 0:

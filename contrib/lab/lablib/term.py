@@ -33,6 +33,9 @@ class LabError(Exception):
         self.status = status
 
 
+# Loaded once: a child that has just been forked off one of several threads must not load anything.
+LIBC = ctypes.CDLL(None, use_errno=True)
+
 _start = time.monotonic()
 
 
@@ -71,8 +74,9 @@ def locked(path: Path, why: str, shared: bool = False) -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """For `preexec_fn`: the child is killed when the lab is, however the lab ends."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    """For `preexec_fn`: the child is killed when the lab is, however the lab ends (strictly: when the thread ends that
+    has started it)."""
+    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def call(command: Sequence[str | Path], log: Path, what: str, **kwargs: object) -> None:

@@ -20,8 +20,9 @@ _CACHE_INSIDE = Path("/build")
 _ARGUMENTS = ["con=null", "con0=null,fd:1", "con1=null,fd:1", "seccomp=on", "rdinit=/init"]
 # The packets that the vector driver takes or gives at once. Where it has no room rxe would lose some, and wait for long.
 _DEPTH = 256
-# The program is not its namespace's first process: that one ignores the signals by which a dying kernel ends itself.
-_SECOND = ["sh", "-c", '"$@"; exit $?', "sh"]
+# The program is not its namespace's first process: that one ignores the signals by which a dying kernel ends itself, with a dump
+# of all its memory if one lets it.
+_SECOND = ["sh", "-c", 'ulimit -c 0; "$@"; exit $?', "sh"]
 
 
 def start(count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool) -> list[Host]:
