@@ -10,6 +10,7 @@
     net      the network of the latter      reach    the way ssh takes into it
     session  a run of hosts from boot to verdict
     klog     reading kernel logs            results  what test programs print, counted
+    programs what runs on hosts as tests    crew     running them side by side
     pair     a server and its client        check    `lab check`
     demo     `lab demo`                     bench    `lab bench`, a package
 """

@@ -8,9 +8,10 @@
     *-two       GoogleTest programs that need a second one, named by BULK_PEER
     sys-*       TAP scripts that use both hosts
 
-Everything runs on the stock kernel, and the GoogleTest programs and some of the scripts on the debug
-kernels as well, as long as the time given lasts. A program that crashes, hangs, comes to no end or leaves
-a kernel report has failed; the hosts are then booted anew for the next one."""
+All programs run on every kernel: first in user-mode Linux, where a failure is seen soonest, then on the stock kernel, then on those that
+look for faults: KASAN (in user-mode Linux where there is such a kernel, else under QEMU) and lockdep. Several run at
+the same time, each on hosts of its own. A program that crashes, hangs, comes to no end or leaves a kernel report has failed;
+its hosts are then booted anew for the next one. With --long all is run on Debian's oldest and newest kernels, too."""
 
 from __future__ import annotations
 
@@ -18,50 +19,28 @@ import argparse
 import os
 import re
 import subprocess
+import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, chroot, kernel, klog, releases, rootfs, term
+from . import build, chroot, kernel, klog, programs, releases, rootfs, term
+from .crew import Crew, Duties, Job
 from .hosts import Machine
+from .kernel import Kernel
 from .paths import LOGS, kernel_folders
-from .results import FAILED, PASSED, SKIPPED, Outcome, Tally, count, read_gtest, read_tap, summary
-from .session import Session
+from .results import FAILED, PASSED, SKIPPED, Tally, count, read_gtest, read_tap, summary
+from .session import GONE, Session
 
-TESTS = "/usr/libexec/rdma-bulk/tests"
-
-_GTEST_LIMIT = 900
-_GTEST_SILENCE = 240  # each test says when it begins and ends
-_SCRIPT_LIMIT = {"sys-ucp-verify": 900, "sys-kill": 600, "sys-rmmod": 600}
-_SCRIPT_LIMIT_ELSE = 420
+# In this order; of each line the first that there is.
+_KERNELS = [("um",), (kernel.STOCK,), ("um-kasan", "kasan"), ("lockdep",)]
+_LONG = ["bookworm", "backports"]  # fetched when they are not there
 
 # Filters that select nothing of `make check`.
 _LAB_ONLY = re.compile(r"sys-|lint\b|[a-z]+(-direct)?-(one|two)\b")
 
-# The scripts that run on debug kernels, shortened by these arguments.
-_SHORT = {
-    "sys-kill": ["2"],
-    "sys-perftest": ["tag_lat-8", "tag_bw-64K", "ucp_put_bw-1M", "ucp_get-1M"],
-    "sys-ucp-verify": ["get-rendezvous", "peer-errors"],
-    "sys-return": [],
-    "sys-rmmod": [],
-}
-# On a debug kernel what finds most comes first, for the time may not last for all.
-_ORDER = ["channel-two", "uct-two", "channel-one", "direct-one", "uct-one", "sys-kill", "sys-ucp-verify", "sys-return", "sys-rmmod", "sys-perftest"]
-
-
-@dataclass(frozen=True)
-class Program:
-    """One test program of the lab. `tests` are the names of its tests where they are known."""
-
-    name: str
-    is_gtest: bool
-    tests: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def limit(self) -> int:
-        return _GTEST_LIMIT if self.is_gtest else _SCRIPT_LIMIT.get(self.name, _SCRIPT_LIMIT_ELSE)
+# CI ends what takes an hour. No program begins later than this, and one that has begun may take a little longer.
+_MINUTES = 50
+_LAST_MINUTES = 5
 
 
 class Check:
@@ -70,15 +49,18 @@ class Check:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.filter = options.filter or ""
-        self.deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+        self.started = time.monotonic()
+        self.minutes = options.minutes if options.minutes is not None else 0 if options.long else _MINUTES
+        self.deadline = self.started + self.minutes * 60 if self.minutes else float("inf")
         self.tally = Tally()
+        self.omitted: list[str] = []
+        self.lock = threading.Lock()
         if options.logs:
             self.logs = Path(options.logs).resolve()
             self.logs.mkdir(parents=True, exist_ok=True)
         else:
             self.logs = term.new_log_folder(LOGS, "check")
         term.say(f"logs are in {self.logs}")
-        self.session: Session | None = None
 
     # -- what is selected
 
@@ -89,60 +71,53 @@ class Check:
         return self.filter in program or self.filter.startswith(program + ".")
 
     def add(self, program: str, test: str, verdict: str) -> None:
-        self.tally.add(f"{program}.{test}" if test else program, verdict)
+        with self.lock:
+            self.tally.add(f"{program}.{test}" if test else program, verdict)
 
     # -- phases
 
     def run(self) -> int:
-        wanted = [self.options.kernel] if self.options.kernel else None
         folders = kernel_folders(self.options.kernel_dir)
-        if wanted is None:
-            found = [name for name in ("kasan", "lockdep") if name in kernel.flavours(folders)]
-            if len(found) < 2:
-                term.say(f"debug kernels found: {', '.join(found) or 'none'}; going on without the others")
-            wanted = [kernel.STOCK, *found]
+        wanted = [self.options.kernel] if self.options.kernel else _kernels(folders) + (_LONG if self.options.long else [])
         try:
             self.tree = rootfs.get(self.logs)
         except term.LabError as error:
             self._broken("rootfs", error)
-            return self._end()
-        for position, flavour in enumerate(wanted):
+            return self._end({})
+        duties = Duties(boot=self._boot, run=self._program, leave=self._leave, lost=lambda job, error: self._broken(job.name, error),
+                        left_out=self._leave_out)
+        crew = Crew(duties, self.options.hosts, self.deadline)
+        # The tests of the first kernel begin as soon as they can; all else is built and tried beside them.
+        found: list[programs.Program] | None = None
+        for flavour in wanted:
             try:
-                self._flavour(flavour, folders, first=position == 0)
+                chosen = kernel.get(flavour, folders, self.tree, self.logs)
+                layer = self._module(chosen, user_space=flavour == wanted[0])
+                if layer is None:
+                    continue
+                if found is None:
+                    found = programs.find(self.tree, layer, self.wants)
+                    if not found:
+                        term.say("no programs to run on hosts" + (f" match '{self.filter}'" if self.filter else ""))
+                crew.add([Job(chosen, layer, program) for program in found])
             except term.LabError as error:
-                self._broken(f"{flavour}", error)
-            finally:
-                self._stop()
-        return self._end()
-
-    def _flavour(self, flavour: str, folders: list[Path], first: bool) -> None:
-        if not first and time.monotonic() > self.deadline:
-            term.say(f"{flavour}: no time left, nothing is tested on this kernel")
-            self.add(f"{flavour}/all", "", SKIPPED)
-            return
-        chosen = kernel.get(flavour, folders, self.tree, self.logs)
-        if first and not self.options.no_build:
-            build.build(self.tree, chosen, self.logs, with_module=False)
+                self._broken(flavour, error)
+        if not self.options.no_build:
             if not _LAB_ONLY.match(self.filter):
                 self._unit()
-        layer = self._module(chosen, first)
-        if first:
             self._releases()
             self._checkpatch(folders)
-        if layer is None:
-            return
-        programs = self._programs(chosen, layer)
-        for program in programs:
-            self._program(program, chosen, layer)
-        if self.session:
-            self._reports(f"{flavour}/end", last=True)
+        crew.close()
+        return self._end(crew.spans)
 
-    def _module(self, chosen: kernel.Kernel, first: bool) -> build.Layer | None:
-        """Build the module for this kernel; `None` when that fails."""
+    def _module(self, chosen: Kernel, user_space: bool) -> build.Layer | None:
+        """Build the module for this kernel, and first what else there is if `user_space`; `None` when the module fails."""
         if self.options.no_build:
             return build.last(chosen)
-        if self.options.no_module:
-            return build.build(self.tree, chosen, self.logs, user_space=False, with_module=False)
+        if user_space or self.options.no_module:
+            layer = build.build(self.tree, chosen, self.logs, user_space, with_module=False)
+            if self.options.no_module:
+                return layer
         started = time.monotonic()
         name = f"module-{chosen.flavour}"
         try:
@@ -159,7 +134,7 @@ class Check:
 
     def _releases(self) -> None:
         """Build the module for each Linux release that is supported, booted or not. Left out by --kernel, unless asked for."""
-        if self.options.no_build or self.options.no_module or (self.options.kernel and not self.filter):
+        if self.options.no_module or (self.options.kernel and not self.filter):
             return
         for release in releases.RELEASES:
             if not self.wants("lint", f"module-{release}"):
@@ -177,7 +152,7 @@ class Check:
             self._line(f"lint.{name}", {"built": verdict}, started)
 
     def _checkpatch(self, folders: list[Path]) -> None:
-        if not self.wants("lint", "checkpatch") or self.options.no_build:
+        if not self.wants("lint", "checkpatch"):
             return
         for flavour in kernel.flavours(folders):
             headers = kernel.get(flavour, folders, self.tree, self.logs).headers
@@ -240,145 +215,71 @@ class Check:
             term.warn(f"make check failed (status {status})\n{term.tail(self.logs / 'unit.log')}")
         term.say(f"make check: {seen} programs, {time.monotonic() - started:.0f} s")
 
-    # -- programs of the lab
+    # -- programs of the lab: these run in the crew's threads
 
-    def _programs(self, chosen: kernel.Kernel, layer: build.Layer) -> list[Program]:
-        """The selected programs, in the order in which they run."""
-        folder = layer.folder / TESTS.lstrip("/")
-        found = []
-        for path in sorted(folder.glob("*")):
-            name = path.name
-            is_gtest = name.endswith(("-one", "-two"))
-            if not is_gtest and not (name.startswith("sys-") and not path.suffix and os.access(path, os.X_OK)):
-                continue
-            if name.startswith("sys-"):
-                if not self.wants(name):
-                    continue
-                if not chosen.is_debug:
-                    found.append(Program(name, False))
-                elif name in _SHORT:
-                    found.append(Program(name, False, (), tuple(_SHORT[name])))
-                continue
-            tests = self._list(name, layer)
-            selected = tuple(test for test in tests if self.wants(name, test))
-            if selected or self.wants(name):
-                found.append(Program(name, True, selected if len(selected) < len(tests) else ()))
-        if not found:
-            term.say(f"{chosen.flavour}: no programs to run on hosts" + (f" match '{self.filter}'" if self.filter else ""))
-        if chosen.is_debug:
-            rank = {name: position for position, name in enumerate(_ORDER)}
-            found.sort(key=lambda program: rank.get(program.name, len(rank)))
-        return found
-
-    def _list(self, name: str, layer: build.Layer) -> list[str]:
-        """The names of a GoogleTest program's tests, asked natively; none if it does not tell."""
-        line = chroot.command_line(self.tree.tree, build.BUILD, [f"{TESTS}/{name}", "--gtest_list_tests"], layers=[layer.folder],
-                                   env={"BULK_PEER": "host2"})
-        try:
-            done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
-        except subprocess.TimeoutExpired:
-            return []
-        tests, suite = [], ""
-        for text in done.stdout.splitlines() if done.returncode == 0 else []:
-            word = text.split("#")[0].strip()
-            if text.startswith("  ") and suite:
-                tests.append(suite + word)
-            elif word.endswith("."):
-                suite = word
-        return tests
-
-    def _program(self, program: Program, chosen: kernel.Kernel, layer: build.Layer) -> None:
-        name = f"{chosen.flavour}/{program.name}"
-        left = self.deadline - time.monotonic()
-        if chosen.is_debug and left < 30:
-            term.say(f"{name}: left out, the time is over")
-            self.add(name, "", SKIPPED)
-            return
-        self._boot(chosen, layer)
-        assert self.session
-        limit = int(min(program.limit * (2 if chosen.is_debug else 1), max(left, 60) if chosen.is_debug else 3600))
-        words = ["env", "BULK_PEER=host2", "PEER=host2"] if len(self.session.hosts) > 1 else ["env"]
-        words += ["timeout", "--kill-after=10", str(limit), f"{TESTS}/{program.name}", *program.arguments]
-        if program.is_gtest:
-            words += ["--gtest_color=no"]
-            if program.tests:
-                words += ["--gtest_filter=" + ":".join(program.tests)]
-        log = self.logs / (name.replace("/", "-") + ".log")
+    def _program(self, job: Job, session: Session) -> bool:
+        """Run the program; are the hosts still good for another?"""
+        program = job.program
+        left = self.deadline + 60 * _LAST_MINUTES - time.monotonic()
+        limit = int(min(program.limit * (2 if job.kernel.is_debug else 1), left))
+        words = ["env", "BULK_PEER=host2", "PEER=host2"] if len(session.hosts) > 1 else ["env"]
+        words += ["timeout", "--kill-after=10", str(limit), *program.command()]
+        log = self.logs / (job.name.replace("/", "-") + ".log")
         started = time.monotonic()
         with open(log, "wb") as file:
-            job = subprocess.Popen(self.session.ssh(1, words), stdin=subprocess.DEVNULL, stdout=file,
-                                   stderr=subprocess.STDOUT, preexec_fn=term.die_with_parent)
-            status = _wait(job, log, limit + 30, _GTEST_SILENCE if program.is_gtest else limit + 30)
+            process = subprocess.Popen(session.ssh(1, words), stdin=subprocess.DEVNULL, stdout=file,
+                                       stderr=subprocess.STDOUT, preexec_fn=term.die_with_parent)
+            status = _wait(process, session, log, limit + 30, programs.GTEST_SILENCE if program.is_gtest else limit + 30)
         text = log.read_text(errors="replace")
         outcome = read_gtest(text) if program.is_gtest else read_tap(text)
-        verdicts, why = self._judge(program, outcome, status, limit)
-        reports = self.session.reports()
-        if reports:
-            verdicts["kernel-report"] = FAILED
-        for test, verdict in verdicts.items():
-            self.add(name, test, verdict)
-        self._line(name, verdicts, started, why)
-        if FAILED in verdicts.values():
-            self._show(log, verdicts)
-        if reports:
-            (self.logs / (name.replace("/", "-") + ".reports")).write_text(klog.show(reports, 1000) + "\n")
-            term.warn(klog.show(reports, 3))
-        if reports or why:
-            self._stop()
-
-    def _judge(self, program: Program, outcome: Outcome, status: int, limit: int) -> tuple[dict[str, str], str]:
-        """The program's verdicts, with one added for the program when it did not end as it should, and why
-        the hosts cannot be trusted any more (empty if they can)."""
         verdicts = dict(outcome.verdicts)
         if not program.is_gtest and "." in self.filter:
             verdicts = {test: v for test, v in verdicts.items() if self.wants(program.name, test)}
-        why = ""
-        if status in (124, 137):
-            why = f"hangs (no end within {limit} s" + (f", or nothing said for {_GTEST_SILENCE} s)" if program.is_gtest else ")")
-        elif status == 255:
-            why = "the host no longer answers"
-        elif status not in (0, 1, 2) or (program.is_gtest and not outcome.ended):
-            why = f"ended with status {status}" + (f", signal {status - 128}" if 128 < status < 160 else "")
-        if why:
-            verdicts[outcome.running or "program"] = FAILED
-        elif not outcome.verdicts:
-            verdicts["no-tests"] = FAILED
-        elif status != 0 and FAILED not in outcome.verdicts.values():
-            verdicts[f"exit-status-{status}"] = FAILED
-        elif not outcome.ended:
-            verdicts["plan"] = FAILED
-        return verdicts, why
+        failure, why = program.judge(outcome, status, limit)
+        if failure:
+            verdicts[failure] = FAILED
+        reports = session.reports()
+        if reports:
+            verdicts["kernel-report"] = FAILED
+        for test, verdict in verdicts.items():
+            self.add(job.name, test, verdict)
+        self._line(job.name, verdicts, started, why)
+        if FAILED in verdicts.values():
+            self._show(log, verdicts)
+        if reports:
+            self._show_reports(job.name, reports)
+        return not (reports or why)
 
-    # -- hosts
-
-    def _boot(self, chosen: kernel.Kernel, layer: build.Layer) -> None:
-        if self.session:
-            return
-        options = self.options
-        number = len(list(self.logs.glob(f"{chosen.flavour}-boot*"))) + 1
-        logs = self.logs / f"{chosen.flavour}-boot{number}"
-        logs.mkdir()
-        machine = Machine(chosen, options.cpus, options.memory, options.append.split())
-        self.session = Session.boot(options.hosts, machine, self.tree, layer, logs, False, options.kmemleak and chosen.is_debug)
-        self._reports(f"{chosen.flavour}/boot")
-        if layer.has_module:
-            loaded = self.session.on_all("test -d /sys/module/rdma_bulk", timeout=60)
+    def _boot(self, job: Job, hosts: int) -> Session:
+        options, flavour = self.options, job.kernel.flavour
+        with self.lock:
+            number = len(list(self.logs.glob(f"{flavour}-boot*"))) + 1
+            logs = self.logs / f"{flavour}-boot{number}"
+            logs.mkdir()
+        machine = Machine(job.kernel, options.cpus, options.memory, options.append.split())
+        session = Session.boot(hosts, machine, self.tree, job.layer, logs, False, options.kmemleak and job.kernel.is_debug)
+        self._reports(f"{flavour}/boot", session)
+        if job.layer.has_module:
+            loaded = session.on_all("test -d /sys/module/rdma_bulk", timeout=60)
             missing = [number for number, (status, _) in loaded.items() if status != 0]
             if missing:
-                raise term.LabError(f"rdma_bulk is not loaded on host {missing}\n{term.tail(self.session.host(missing[0]).console)}")
+                console = session.host(missing[0]).console
+                session.end()
+                raise term.LabError(f"rdma_bulk is not loaded on host {missing}\n{term.tail(console)}")
+        return session
 
-    def _reports(self, name: str, last: bool = False) -> None:
-        assert self.session
-        reports = self.session.reports(last)
+    def _leave(self, chosen: Kernel, session: Session) -> None:
+        self._reports(f"{chosen.flavour}/end", session, last=True)
+
+    def _leave_out(self, job: Job) -> None:
+        self.add(job.name, "", SKIPPED)
+        self.omitted.append(job.name)
+
+    def _reports(self, name: str, session: Session, last: bool = False) -> None:
+        reports = session.reports(last)
         if reports:
             self.add(name, "kernel-report", FAILED)
-            (self.logs / (name.replace("/", "-") + ".reports")).write_text(klog.show(reports, 1000) + "\n")
-            term.warn(f"{name}: kernel reports\n{klog.show(reports, 3)}")
-
-    def _stop(self) -> None:
-        if self.session:
-            self.session.end()
-            self.session = None
+            self._show_reports(name, reports)
 
     # -- showing
 
@@ -392,24 +293,49 @@ class Check:
         names = [test for test, verdict in verdicts.items() if verdict == FAILED]
         term.warn(f"failed: {', '.join(names)}; the end of {log}:\n{term.tail(log)}")
 
+    def _show_reports(self, name: str, reports: list[klog.Report]) -> None:
+        (self.logs / (name.replace("/", "-") + ".reports")).write_text(klog.show(reports, 1000) + "\n")
+        term.warn(f"{name}: kernel reports\n{klog.show(reports, 3)}")
+
     def _broken(self, name: str, error: term.LabError) -> None:
         term.warn(str(error))
         self.add(name, "lab", FAILED)
 
-    def _end(self) -> int:
+    def _end(self, spans: dict[str, tuple[float, float]]) -> int:
         counts = self.tally.counts
         if not sum(counts.values()):
             term.warn(f"no test matches '{self.filter}'")
             self.tally.add("filter", FAILED)
+        if self.omitted:
+            term.warn(f"LEFT OUT, for {self.minutes:g} minutes were over (--minutes):\n"
+                      + "\n".join(f"    {name}" for name in self.omitted))
         if self.tally.failed:
             term.warn("failed:\n" + "\n".join(f"    {name}" for name in self.tally.failed))
+        for flavour, (begin, end) in spans.items():
+            term.say(f"time: {flavour} took {_clock(end - begin)}, from {_clock(begin - self.started)} to {_clock(end - self.started)}")
+        term.say(f"time: {_clock(time.monotonic() - self.started)} in all")
         term.say(f"done; logs: {self.logs}")
         print(self.tally.line(), flush=True)
         return term.FAILED if self.tally.failed else 0
 
 
-def _wait(job: subprocess.Popen[bytes], log: Path, limit: float, silence: float) -> int:
-    """The job's exit status; 124 if it had to be killed, after `limit` seconds or `silence` seconds without output."""
+def _kernels(folders: list[Path]) -> list[str]:
+    """The kernels that all is run on."""
+    there = {kernel.STOCK, *kernel.flavours(folders)}
+    chosen = [next((name for name in names if name in there), None) for names in _KERNELS]
+    for names, name in zip(_KERNELS, chosen):
+        if not name:
+            term.say(f"there is no kernel {' or '.join(names)}: going on without it")
+    return [name for name in chosen if name]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _wait(job: subprocess.Popen[bytes], session: Session, log: Path, limit: float, silence: float) -> int:
+    """The job's exit status; 124 if it had to be killed, after `limit` seconds or `silence` seconds without output. When a host
+    ends it need not go on."""
     started = heard = time.monotonic()
     size = 0
     while True:
@@ -419,10 +345,11 @@ def _wait(job: subprocess.Popen[bytes], log: Path, limit: float, silence: float)
             now = time.monotonic()
             if log.stat().st_size != size:
                 size, heard = log.stat().st_size, now
-            if now - started > limit or now - heard > silence:
+            gone = not all(host.is_alive() for host in session.hosts)
+            if gone or now - started > limit or now - heard > silence:
                 job.kill()
                 job.wait()
-                return 124
+                return GONE if gone else 124
 
 
 def run(options: argparse.Namespace) -> int:

@@ -57,8 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     checks = commands.add_parser("check", parents=[_host_options(None)], help=argparse.SUPPRESS,
                                  description=check.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     checks.add_argument("filter", nargs="?", metavar="FILTER", help="part of `program` or `program.Suite.Test`")
-    checks.add_argument("--minutes", type=float, default=27, metavar="N",
-                        help="leave out what would start on debug kernels after so many minutes (27; 0: run all)")
+    checks.add_argument("--long", action="store_true", help="also on the oldest and newest of Debian's own kernels, bookworm and backports")
+    checks.add_argument("--minutes", type=float, metavar="N",
+                        help="begin no test program after so many minutes, and say what was left out (50; 0 and with --long: run all)")
     demos = commands.add_parser("demo", parents=[measuring], description=demo.__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     demos.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of measurements (3)")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import pair, term
-from .check import TESTS
+from .programs import TESTS
 from .session import Session
 
 _LIMIT = 60  # seconds for one test

@@ -126,6 +126,10 @@ def start_process(command: list[str], output: Path, messages: Path, lasting: boo
                                 pass_fds=pass_fds, preexec_fn=prepare)
 
 
+class TooLittleMemory(term.LabError):
+    """This machine has no memory for so many hosts."""
+
+
 def check_memory(hosts: int, memory_mb: int) -> None:
     """Refuse to start what this machine has no memory for."""
     for line in Path("/proc/meminfo").read_text().splitlines():
@@ -133,8 +137,8 @@ def check_memory(hosts: int, memory_mb: int) -> None:
             free = int(line.split()[1]) >> 10
             need = hosts * (memory_mb + 300)
             if free < need:
-                raise term.LabError(f"{hosts} hosts need {need} MB of memory, {free} MB are available "
-                                    "(--memory and --hosts change the need)")
+                raise TooLittleMemory(f"{hosts} hosts need {need} MB of memory, {free} MB are available "
+                                      "(--memory and --hosts change the need)")
 
 
 class EarlyDeath(term.LabError):

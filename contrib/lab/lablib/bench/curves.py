@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 from .. import pair, term
-from ..check import TESTS
+from ..programs import TESTS
 from ..session import Session
 from .plan import SERVER
 from .report import Header

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Callable
 
-from ..check import TESTS
+from ..programs import TESTS
 from ..demo import perftest_rows
 
 SERVER = "10.77.0.2"
