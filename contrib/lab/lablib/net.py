@@ -8,7 +8,8 @@ fabric is a socket pair between two hosts: it makes a sender wait where a device
 on a bridge.
 
 Nothing of it has a name outside, so the kernel removes it with the last process in it, however that ends.
-(UML's vector driver of 7.3 can take nothing but sockets: without VECTOR_TX its `vector_net_open` uses a queue it does not have.)"""
+(UML's vector driver of 7.3 can take nothing but sockets: without VECTOR_TX its `vector_net_open` uses a queue it does not have.
+One that it was given is closed when the interface is taken down, so a host's `ip link set fabric0 down` is for good.)"""
 
 from __future__ import annotations
 
