@@ -220,8 +220,10 @@ class Check:
     def _program(self, job: Job, session: Session) -> bool:
         """Run the program; are the hosts still good for another?"""
         program = job.program
-        left = self.deadline + 60 * _LAST_MINUTES - time.monotonic()
-        limit = int(min(program.limit * (2 if job.kernel.is_debug else 1), left))
+        if self._left() < 30:
+            self._leave_out(job)
+            return True
+        limit = int(min(program.limit * (2 if job.kernel.is_debug else 1), self._left()))
         words = ["env", "BULK_PEER=host2", "PEER=host2"] if len(session.hosts) > 1 else ["env"]
         words += ["timeout", "--kill-after=10", str(limit), *program.command()]
         log = self.logs / (job.name.replace("/", "-") + ".log")
@@ -257,7 +259,8 @@ class Check:
             logs = self.logs / f"{flavour}-boot{number}"
             logs.mkdir()
         machine = Machine(job.kernel, options.cpus, options.memory, options.append.split())
-        session = Session.boot(hosts, machine, self.tree, job.layer, logs, False, options.kmemleak and job.kernel.is_debug)
+        session = Session.boot(hosts, machine, self.tree, job.layer, logs, False, options.kmemleak and job.kernel.is_debug,
+                               max(60, self._left()))
         self._reports(f"{flavour}/boot", session)
         if job.layer.has_module:
             loaded = session.on_all("test -d /sys/module/rdma_bulk", timeout=60)
@@ -270,6 +273,10 @@ class Check:
 
     def _leave(self, chosen: Kernel, session: Session) -> None:
         self._reports(f"{chosen.flavour}/end", session, last=True)
+
+    def _left(self) -> float:
+        """The seconds that what has begun may still take."""
+        return self.deadline + 60 * _LAST_MINUTES - time.monotonic()
 
     def _leave_out(self, job: Job) -> None:
         self.add(job.name, "", SKIPPED)

@@ -145,7 +145,7 @@ class EarlyDeath(term.LabError):
     """A host's kernel has died while it booted, before rdma_bulk was loaded."""
 
 
-def wait_ready(hosts: Sequence[Host], seconds: int) -> None:
+def wait_ready(hosts: Sequence[Host], seconds: float) -> None:
     """Wait until every host has said on its console that it is up."""
     deadline = time.monotonic() + seconds
     waiting = list(hosts)
@@ -158,7 +158,7 @@ def wait_ready(hosts: Sequence[Host], seconds: int) -> None:
                 error = term.LabError if "rdma_bulk:" in text else EarlyDeath
                 raise error(f"{host.name} ended while booting\n{_why(host, text)}")
         if waiting and time.monotonic() > deadline:
-            raise term.LabError("\n".join(f"{host.name} is not up after {seconds} s\n"
+            raise term.LabError("\n".join(f"{host.name} is not up after {seconds:.0f} s\n"
                                           f"{_why(host, host.console.read_text(errors='replace'))}" for host in waiting))
         time.sleep(0.1)
 

@@ -71,14 +71,14 @@ class Session:
 
     @classmethod
     def boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool = False,
-             kmemleak: bool = False) -> Session:
-        """Boot `count` hosts and wait until they take commands.
+             kmemleak: bool = False, limit: float = _BOOT_LIMIT) -> Session:
+        """Boot `count` hosts and wait until they take commands, for `limit` seconds at most.
 
         A kernel that patches its own code while it boots is seen to die of it now and then (int3), under
         emulation with several processors: then they are booted again."""
         for lost in range(1, 4):
             try:
-                return cls._boot(count, machine, rootfs, layer, logs, lasting, kmemleak)
+                return cls._boot(count, machine, rootfs, layer, logs, lasting, kmemleak, min(limit, _BOOT_LIMIT))
             except EarlyDeath as death:
                 if lost == 3 or runner(machine.kernel) != "tcg":
                     raise
@@ -88,7 +88,8 @@ class Session:
         raise AssertionError("unreachable")
 
     @classmethod
-    def _boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool, kmemleak: bool) -> Session:
+    def _boot(cls, count: int, machine: Machine, rootfs: Rootfs, layer: Layer, logs: Path, lasting: bool, kmemleak: bool,
+              limit: float) -> Session:
         folder = Path(tempfile.mkdtemp(prefix="lab-"))
         if kmemleak and "kmemleak=on" not in machine.arguments:
             machine.arguments.append("kmemleak=on")
@@ -106,7 +107,7 @@ class Session:
             else:
                 session.hosts = qemu.start(count, machine, rootfs, layer, folder, logs, lasting)
             session._write_ssh_config(rootfs)
-            wait_ready(session.hosts, _BOOT_LIMIT)
+            wait_ready(session.hosts, limit)
             session._connect()
         except BaseException:
             session.end()
