@@ -104,11 +104,13 @@ static int __init bulk_init(void)
 		return err;
 	/* the order in which they let go of a device */
 	bulk_link_init();
-	bulk_channel_init();
+	err = bulk_channel_init();
+	if (err)
+		goto exit_base;
 	bulk_mem_init();
 	err = bulk_ep_init();
 	if (err)
-		goto exit_base;
+		goto exit_channel;
 	err = bulk_device_init();
 	if (err)
 		goto exit_ep;
@@ -121,6 +123,8 @@ exit_device:
 	bulk_device_exit();
 exit_ep:
 	bulk_ep_exit();
+exit_channel:
+	bulk_channel_exit();
 exit_base:
 	bulk_base_exit();
 	return err;

@@ -64,6 +64,7 @@ struct bulk_due {
  */
 struct bulk_rx_window {
 	struct list_head	list;		/* ch->windows; empty when it is dead */
+	struct list_head	low;		/* ch->low: to be raised when slots come free */
 	u32			limit, received;
 	u32			announced;	/* limit that the sender knows; its holder's */
 	u32			grown_at;	/* received when more slots were asked for */
@@ -128,7 +129,7 @@ struct bulk_channel {
 	u8			port;
 	union bulk_addr		addr;
 	u64			token;
-	struct hlist_node	token_node;
+	struct rhash_head	token_node;
 
 	struct mutex		mutex;		/* endpoints, growth */
 
@@ -160,7 +161,8 @@ struct bulk_channel {
 	unsigned long		*tx_busy;	/* bitmap: held by the kernel */
 	u32			commands;	/* outstanding */
 
-	struct list_head	windows;	/* bulk_window.list */
+	struct list_head	windows;	/* bulk_rx_window.list */
+	struct list_head	low;		/* bulk_rx_window.low */
 	u32			nr_windows;
 	u32			rx_promised;	/* windows granted and not used up */
 
@@ -206,7 +208,7 @@ struct bulk_channel *bulk_channel_find(u64 token);
 void bulk_channel_stats(struct bulk_channel *ch, struct rdma_bulk_stats *stats);
 /* Sums over all channels ever. */
 void bulk_channel_total(struct bulk_counters *total);
-void bulk_channel_init(void);
+int bulk_channel_init(void);
 /* Wait until every channel is freed (module exit). */
 void bulk_channel_exit(void);
 

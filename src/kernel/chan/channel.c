@@ -18,7 +18,6 @@
  * when no queue pair of the device is left. Whoever of these two finds
  * ch->dma set under dev->mutex undoes it.
  */
-#include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/random.h>
 #include <linux/sched/mm.h>
@@ -27,7 +26,7 @@
 #include "base/trace.h"
 #include "chan/private.h"
 
-static DEFINE_HASHTABLE(bulk_tokens, 10);
+static struct rhashtable bulk_tokens;		/* bulk_channel.token_node */
 static DEFINE_SPINLOCK(bulk_tokens_lock);	/* bh */
 
 static LIST_HEAD(bulk_channels);
@@ -47,33 +46,31 @@ void bulk_channel_trace(const struct bulk_channel *ch, const char *step)
 
 /* ---- token ---- */
 
-static struct bulk_channel *bulk_token_find(u64 token)
-{
-	struct bulk_channel *ch;
+static const struct rhashtable_params bulk_token_params = {
+	.key_len	= sizeof_field(struct bulk_channel, token),
+	.key_offset	= offsetof(struct bulk_channel, token),
+	.head_offset	= offsetof(struct bulk_channel, token_node),
+	.automatic_shrinking = true,
+};
 
-	hash_for_each_possible(bulk_tokens, ch, token_node, token)
-		if (ch->token == token)
-			return ch;
-	return NULL;
-}
-
-static void bulk_token_make(struct bulk_channel *ch)
+static int bulk_token_make(struct bulk_channel *ch)
 {
-	u64 token;
+	int err;
 
 	spin_lock_bh(&bulk_tokens_lock);
 	do {
-		token = get_random_u64();
-	} while (!token || bulk_token_find(token));
-	ch->token = token;
-	hash_add(bulk_tokens, &ch->token_node, token);
+		ch->token = get_random_u64();
+		err = ch->token ? rhashtable_insert_fast(&bulk_tokens, &ch->token_node,
+							 bulk_token_params) : -EEXIST;
+	} while (err == -EEXIST);
 	spin_unlock_bh(&bulk_tokens_lock);
+	return err ? -ENOMEM : 0;
 }
 
 static void bulk_token_drop(struct bulk_channel *ch)
 {
 	spin_lock_bh(&bulk_tokens_lock);
-	hash_del(&ch->token_node);
+	rhashtable_remove_fast(&bulk_tokens, &ch->token_node, bulk_token_params);
 	spin_unlock_bh(&bulk_tokens_lock);
 }
 
@@ -91,7 +88,7 @@ struct bulk_channel *bulk_channel_find(u64 token)
 	struct bulk_channel *ch;
 
 	spin_lock_bh(&bulk_tokens_lock);
-	ch = bulk_token_find(token);
+	ch = rhashtable_lookup_fast(&bulk_tokens, &token, bulk_token_params);
 	if (ch && !refcount_inc_not_zero(&ch->refs))
 		ch = NULL;
 	spin_unlock_bh(&bulk_tokens_lock);
@@ -342,10 +339,13 @@ static struct bulk_dev_client bulk_channel_dev_client = {
 
 /**
  * bulk_channel_init - at module load
+ *
+ * Return: 0 or -ENOMEM.
  */
-void bulk_channel_init(void)
+int bulk_channel_init(void)
 {
 	bulk_dev_client_add(&bulk_channel_dev_client);
+	return rhashtable_init(&bulk_tokens, &bulk_token_params);
 }
 
 static bool bulk_channels_none(void)
@@ -359,13 +359,14 @@ static bool bulk_channels_none(void)
 }
 
 /**
- * bulk_channel_exit - wait until every channel is freed (module exit)
+ * bulk_channel_exit - wait until every channel is freed (module exit, or failed load)
  *
  * All files are closed, and nothing makes new references.
  */
 void bulk_channel_exit(void)
 {
 	wait_event(bulk_channels_wait, bulk_channels_none());
+	rhashtable_destroy(&bulk_tokens);
 }
 
 /* ---- making ---- */
@@ -380,7 +381,6 @@ static struct bulk_channel *bulk_channel_alloc(const struct bulk_chan_ops *ops)
 	refcount_set(&ch->refs, 1);
 	ch->ops = ops;
 	INIT_LIST_HEAD(&ch->dev_list);
-	INIT_HLIST_NODE(&ch->token_node);
 	mutex_init(&ch->mutex);
 	xa_init_flags(&ch->eps, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
 	spin_lock_init(&ch->lock);
@@ -388,6 +388,7 @@ static struct bulk_channel *bulk_channel_alloc(const struct bulk_chan_ops *ops)
 	INIT_LIST_HEAD(&ch->spare_ops);
 	INIT_LIST_HEAD(&ch->due);
 	INIT_LIST_HEAD(&ch->windows);
+	INIT_LIST_HEAD(&ch->low);
 	INIT_LIST_HEAD(&ch->senders);
 	INIT_LIST_HEAD(&ch->waiting);
 	INIT_LIST_HEAD(&ch->woken);
@@ -535,11 +536,13 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	err = bulk_link_listen(ch->net);
 	if (err)
 		goto free;
-	bulk_token_make(ch);
+	err = bulk_token_make(ch);
+	if (err)
+		goto unlisten;
 	/* From here on the end of the address space is the end of the channel. */
 	err = bulk_own(&ch->owned, &channel_owned_ops, true);
 	if (err)
-		goto unlisten;
+		goto drop_token;
 	bulk_channel_trace(ch, "bind");
 
 	bind->rx_slots = rx;
@@ -559,8 +562,9 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 	bind->tx_bytes = (u64)ch->tx[0].shm.npages << PAGE_SHIFT;
 	return ch;
 
-unlisten:
+drop_token:
 	bulk_token_drop(ch);
+unlisten:
 	bulk_link_unlisten(ch->net);
 free:
 	/* Device removal may have found it already. */

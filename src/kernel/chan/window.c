@@ -4,9 +4,12 @@
  *
  * A window has a limit: so many messages may have been received in all. The sum of what
  * all windows of a channel may still receive (ch->rx_promised) never exceeds its free
- * receive slots, so every message has a place. Raising a limit is decided whenever
- * slots come back (bulk_window_grant); the layer above tells the sender (ops->window_due).
- * A window never shrinks.
+ * receive slots, so every message has a place. A window never shrinks.
+ *
+ * Raising limits is decided whenever slots come back (bulk_window_grant), and only those
+ * that have something coming are looked at: a window with less than half of its share left,
+ * or whose sender has asked for more, stands on ch->low, in the order of coming there. The
+ * layer above tells the sender (ops->window_due).
  *
  * All under ch->lock, in any context. A window is its holder's memory. It is on
  * ch->windows until its holder closes it, or the channel dies.
@@ -22,6 +25,19 @@ static u32 window_share(const struct bulk_channel *ch)
 	u32 n = max_t(u32, ch->nr_windows, 1);
 
 	return clamp_t(u32, ch->rx_slots / (2 * n), 1, WINDOW_MAX);
+}
+
+/* Half of a share is used up; not for every message: each raise costs one, too. */
+static bool window_is_low(const struct bulk_rx_window *w, u32 share)
+{
+	return w->want || w->limit - w->received < (share + 1) / 2;
+}
+
+/* It has a share coming, if it is not on the list already. */
+static void window_check(struct bulk_channel *ch, struct bulk_rx_window *w)
+{
+	if (list_empty(&w->low) && window_is_low(w, window_share(ch)))
+		list_add_tail(&w->low, &ch->low);
 }
 
 /* Raise a window to @want if slots allow. True if it was raised. */
@@ -46,6 +62,7 @@ static void window_dry(struct bulk_channel *ch, struct bulk_rx_window *w)
 static void window_end(struct bulk_channel *ch, struct bulk_rx_window *w)
 {
 	list_del_init(&w->list);
+	list_del_init(&w->low);
 	w->dead = true;
 	ch->nr_windows--;
 	ch->rx_promised -= w->limit - w->received;
@@ -83,15 +100,13 @@ void bulk_window_grant(struct bulk_channel *ch)
 	ch->rx_low = false;
 	if (bulk_sender_turn(ch))
 		return;
-	list_for_each_entry(w, &ch->windows, list) {
-		u32 have = w->limit - w->received;
-
-		/* not for every message; whoever has run dry at once */
-		if (have >= (share + 1) / 2 && !w->want)
-			continue;
-		if (window_raise(ch, w, share)) {
+	while (bulk_channel_spare(ch) && !list_empty(&ch->low)) {
+		w = list_first_entry(&ch->low, struct bulk_rx_window, low);
+		list_del_init(&w->low);
+		if (window_is_low(w, share) && window_raise(ch, w, share)) {
 			w->want = false;
 			ch->ops->window_due(w);
+			window_check(ch, w);	/* there were too few slots */
 		}
 	}
 }
@@ -109,6 +124,7 @@ void bulk_window_open(struct bulk_channel *ch, struct bulk_rx_window *w, bool fi
 	u32 want;
 
 	INIT_LIST_HEAD(&w->list);
+	INIT_LIST_HEAD(&w->low);
 	spin_lock_bh(&ch->lock);
 	if (ch->dead) {
 		w->dead = true;
@@ -119,6 +135,7 @@ void bulk_window_open(struct bulk_channel *ch, struct bulk_rx_window *w, bool fi
 		want = min_t(u32, WINDOW_FIRST, window_share(ch)) + (first ? 1 : 0);
 		if (!window_raise(ch, w, want))
 			window_dry(ch, w);
+		window_check(ch, w);
 	}
 	w->announced = w->limit;
 	spin_unlock_bh(&ch->lock);
@@ -180,6 +197,7 @@ bool bulk_window_first(struct bulk_channel *ch, struct bulk_rx_window *w)
 		w->received++;		/* deliver() takes it off rx_promised */
 		if (w->limit == w->received)
 			window_dry(ch, w);
+		window_check(ch, w);
 	}
 	spin_unlock_bh(&ch->lock);
 	return place;
@@ -217,6 +235,7 @@ int bulk_window_receive(struct bulk_channel *ch, struct bulk_rx_window *w, bool 
 		}
 		bulk_window_busy(ch, w->received, &w->grown_at);
 	}
+	window_check(ch, w);
 out:
 	spin_unlock_bh(&ch->lock);
 	return err;
