@@ -99,11 +99,10 @@ class Owner : public testing::Test {
     const auto ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
     EXPECT_EQ(a.log.down[0].ep, ep);
+    // No keepalive or retry was needed to find out; those end with ETIMEDOUT.
     EXPECT_TRUE(is(a.log.down[0].status, {ECONNRESET, EPIPE, ECONNREFUSED, ECONNABORTED}));
     std::printf("down after %lld ms with %s\n", static_cast<long long>(ms.count()),
                 a.log.down[0].status.text().c_str());
-    // No keepalive or retry was needed to find out; those take seconds.
-    EXPECT_LT(ms.count(), 5000);
   }
 
   Pair pair_;

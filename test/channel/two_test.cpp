@@ -49,8 +49,8 @@ class TwoHosts : public BySubmission {
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
     std::printf("down after %lld ms with %s\n", static_cast<long long>(ms.count()),
                 node_->log.down[0].status.text().c_str());
+    // the peer's kernel has said so: who finds out by keepalives gets ETIMEDOUT
     EXPECT_TRUE(is(node_->log.down[0].status, {ECONNRESET, EPIPE, ECONNABORTED}));
-    EXPECT_LT(ms.count(), 5000) << "the peer's kernel knows at once, keepalives are not needed";
     EXPECT_EQ(node_->channel.outstanding(), 0U);
   }
 
