@@ -201,6 +201,8 @@ struct bulk_channel *bulk_channel_create(struct bulk_domain *domain,
 void bulk_channel_put(struct bulk_channel *ch);	/* any context */
 /* A command has ended: tell the endpoints that wait for that. Any context. */
 void bulk_channel_wake(struct bulk_channel *ch);
+/* The same by a worker. */
+void bulk_channel_wake_later(struct bulk_channel *ch);
 /* Owner died or file closed: once, asynchronous. */
 void bulk_channel_kill(struct bulk_channel *ch);
 /* By token, a reference, or NULL. Any context. */

@@ -239,6 +239,19 @@ static void bulk_channel_wake_work(struct work_struct *work)
 }
 
 /**
+ * bulk_channel_wake_later - have those that were refused try again, by a worker
+ * @ch: channel
+ *
+ * Context: any.
+ */
+void bulk_channel_wake_later(struct bulk_channel *ch)
+{
+	refcount_inc(&ch->refs);
+	if (!queue_work(bulk_wq, &ch->wake_work))
+		bulk_channel_put(ch);
+}
+
+/**
  * bulk_channel_wake - a command has ended, for which refused ones have waited
  * @ch: channel
  *
@@ -246,13 +259,10 @@ static void bulk_channel_wake_work(struct work_struct *work)
  */
 void bulk_channel_wake(struct bulk_channel *ch)
 {
-	if (READ_ONCE(ch->nr_eps) <= BULK_WAKE_INLINE) {
+	if (READ_ONCE(ch->nr_eps) <= BULK_WAKE_INLINE)
 		ch->ops->wake(ch);
-		return;
-	}
-	refcount_inc(&ch->refs);
-	if (!queue_work(bulk_wq, &ch->wake_work))
-		bulk_channel_put(ch);
+	else
+		bulk_channel_wake_later(ch);
 }
 
 static void bulk_channel_kill_work(struct work_struct *work)

@@ -43,6 +43,10 @@ static int accept_state(struct bulk_ep *ep, const struct rdma_bulk_cmd *cmd)
 	if (cmd->op == RDMA_BULK_OP_SEND && rchan && (s32)(rchan->limit - rchan->sent) <= 0) {
 		/* under the lock that a new window takes: it will be seen */
 		ep->starved |= BULK_STARVED_WINDOW;
+		if (list_empty(&ep->starving)) {
+			kref_get(&ep->ref);
+			list_add_tail(&ep->starving, &rchan->starving);
+		}
 		return -BULK_EAGAIN_WINDOW;
 	}
 	return bulk_accept_fence(ep, cmd);
@@ -209,7 +213,7 @@ void bulk_unaccept_local(struct bulk_ep *ep)
  * @busy: until a command of its channel has ended
  *
  * First it says so, then it is made sure that somebody looks: the end of a command, or else
- * the link's worker. A local endpoint without commands waits for room in the ring only.
+ * a worker. A local endpoint without commands waits for room in the ring only.
  */
 void bulk_ep_starved(struct bulk_ep *ep, bool busy)
 {
@@ -219,6 +223,9 @@ void bulk_ep_starved(struct bulk_ep *ep, bool busy)
 	spin_lock_bh(bulk_ep_lock(ep));
 	ep->starved |= BULK_STARVED_BUSY;
 	spin_unlock_bh(bulk_ep_lock(ep));
+	xa_lock_bh(&ch->eps);
+	__xa_set_mark(&ch->eps, ep->handle, BULK_EP_BUSY);
+	xa_unlock_bh(&ch->eps);
 	if (busy) {
 		spin_lock_bh(&ch->lock);
 		waits = ch->commands;
@@ -231,5 +238,5 @@ void bulk_ep_starved(struct bulk_ep *ep, bool busy)
 	if (ep->local)
 		bulk_ep_writable(ep, false);
 	else
-		bulk_link_kick(ep->rchan->link);
+		bulk_channel_wake_later(ch);
 }

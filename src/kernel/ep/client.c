@@ -9,12 +9,22 @@
 static int ep_link_attach(struct bulk_link *link)
 {
 	struct bulk_link_eps *eps = kzalloc(sizeof(*eps), GFP_KERNEL);
+	int err;
 
 	if (!eps)
 		return -ENOMEM;
+	err = rhashtable_init(&eps->tokens, &bulk_rchan_params);
+	if (err) {
+		kfree(eps);
+		return err;
+	}
 	xa_init_flags(&eps->rchans, XA_FLAGS_ALLOC1);
 	xa_init_flags(&eps->inbounds, XA_FLAGS_ALLOC1);
 	spin_lock_init(&eps->lock);
+	INIT_LIST_HEAD(&eps->awaiting);
+	INIT_LIST_HEAD(&eps->opening);
+	INIT_LIST_HEAD(&eps->ended);
+	INIT_LIST_HEAD(&eps->closing);
 	INIT_LIST_HEAD(&eps->dirty);
 	link->eps = eps;
 	return 0;
@@ -26,6 +36,7 @@ static void ep_link_release(struct bulk_link *link)
 
 	if (!eps)
 		return;
+	rhashtable_destroy(&eps->tokens);
 	xa_destroy(&eps->rchans);
 	xa_destroy(&eps->inbounds);
 	kfree(eps);
@@ -46,13 +57,11 @@ static bool ep_link_wanted(struct bulk_link *link)
 static bool ep_uses_lane(struct bulk_lane *lane)
 {
 	struct bulk_link_eps *eps = lane->link->eps;
-	struct bulk_rchan *rchan;
 	struct bulk_inbound *in;
 	unsigned long id;
 
-	xa_for_each(&eps->rchans, id, rchan)
-		if (rchan->lane == lane)
-			return true;
+	if (!list_empty(&lane->rchans))
+		return true;
 	xa_for_each(&eps->inbounds, id, in)
 		if (uid_eq(in->uid, lane->uid))
 			return true;

@@ -148,9 +148,11 @@ void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 {
 	spinlock_t *lock = bulk_ep_lock(ep);
 	LIST_HEAD(ended);
-	bool was_alive, alone;
+	bool was_alive, alone, starving;
 
 	spin_lock_bh(lock);
+	starving = !list_empty(&ep->starving);
+	list_del_init(&ep->starving);
 	was_alive = ep->state == BULK_EP_OPENING || ep->state == BULK_EP_UP;
 	if (was_alive || state == BULK_EP_CLOSED) {
 		ep->state = state;
@@ -166,13 +168,15 @@ void bulk_ep_down(struct bulk_ep *ep, enum bulk_ep_state state, int err)
 				    state == BULK_EP_CLOSED ? "close" : "down", err);
 	if (ep->rchan) {
 		/* cancelled messages leave their part of the window to other endpoints */
-		bulk_link_kick(ep->rchan->link);
+		bulk_rchan_writable(ep->rchan);
 		/* whoever waits for a key on its behalf need not any more */
 		bulk_key_wake(ep->rchan->link);
 	}
 	alone = was_alive && atomic_dec_and_test(&ep->pending);
 	if (alone)
 		bulk_ep_event(ep, BULK_EPEV_DOWN);
+	if (starving)
+		bulk_ep_put(ep);
 }
 
 /**
@@ -198,20 +202,19 @@ void bulk_ep_up(struct bulk_ep *ep)
 /**
  * bulk_ep_writable - tell an endpoint whose command was refused, if a new try may succeed
  * @ep: endpoint
- * @window: if it was refused for want of a window or slot, too
+ * @slot: if it is a local one that was refused for want of a slot, too
  *
- * Context: any; takes the lane's lock and ch->lock.
+ * Context: any; takes bulk_ep_lock() and ch->lock.
  */
-void bulk_ep_writable(struct bulk_ep *ep, bool window)
+void bulk_ep_writable(struct bulk_ep *ep, bool slot)
 {
-	struct bulk_rchan *rchan = ep->rchan;
 	spinlock_t *lock = bulk_ep_lock(ep);
 	u8 ready = BULK_STARVED_BUSY;
 
 	if (!READ_ONCE(ep->starved))
 		return;
 	spin_lock_bh(lock);
-	if (window && (!rchan || (s32)(rchan->limit - rchan->sent) > 0))
+	if (slot)
 		ready |= BULK_STARVED_WINDOW;
 	ready = ep->state == BULK_EP_UP ? ready & ep->starved : 0;
 	ep->starved &= ~ready;
@@ -220,17 +223,21 @@ void bulk_ep_writable(struct bulk_ep *ep, bool window)
 		bulk_ep_event(ep, BULK_EPEV_WRITABLE);
 }
 
-/* A command has ended: whoever was refused may try again. Any context. */
-static void ep_wake_all(struct bulk_channel *ch)
+/* A command has ended: those that were refused may try again. Any context. */
+static void ep_wake(struct bulk_channel *ch)
 {
 	unsigned long handle;
 	struct bulk_ep *ep;
 
 	rcu_read_lock();
-	xa_for_each(&ch->eps, handle, ep) {
+	xa_for_each_marked(&ch->eps, handle, ep, BULK_EP_BUSY) {
 		/* RCU keeps the endpoint, not what it refers to */
 		if (!kref_get_unless_zero(&ep->ref))
 			continue;
+		/* first: who is refused from here on is marked again */
+		xa_lock_bh(&ch->eps);
+		__xa_clear_mark(&ch->eps, handle, BULK_EP_BUSY);
+		xa_unlock_bh(&ch->eps);
 		bulk_ep_writable(ep, false);
 		bulk_ep_put(ep);
 	}
@@ -279,6 +286,7 @@ static struct bulk_ep *ep_alloc(struct bulk_channel *ch, u64 user_data)
 	INIT_LIST_HEAD(&ep->fifo);
 	INIT_LIST_HEAD(&ep->ops);
 	INIT_LIST_HEAD(&ep->stream.sched);
+	INIT_LIST_HEAD(&ep->starving);
 	INIT_LIST_HEAD(&ep->due.list);
 	return ep;
 }
@@ -426,7 +434,7 @@ static void ep_close_all(struct bulk_channel *ch)
 
 const struct bulk_chan_ops bulk_ep_chan_ops = {
 	.closing	= ep_close_all,
-	.wake		= ep_wake_all,
+	.wake		= ep_wake,
 	.free		= bulk_op_drop_spares,
 	.report		= ep_report_due,
 	.window_due	= bulk_inbound_due,

@@ -31,6 +31,8 @@
 #ifndef _RDMA_BULK_EP_H
 #define _RDMA_BULK_EP_H
 
+#include <linux/rhashtable.h>
+
 #include "chan/chan.h"
 
 /* What a channel asks of its endpoints. */
@@ -59,19 +61,24 @@ struct bulk_rchan {
 	struct bulk_link	*link;		/* a reference */
 	struct bulk_lane	*lane;		/* a reference */
 	u32			id;		/* in eps->rchans */
+	/* the key of @node: */
 	u64			token;
 	kuid_t			uid;
 	/* under link->mutex */
+	bool			hashed;		/* more endpoints may use it */
+	struct rhash_head	node;		/* eps->tokens */
+	struct list_head	lane_list;	/* lane->rchans */
+	struct list_head	due;		/* lane->fresh, or a list of eps, by state */
 	enum bulk_rchan_state	state;
 	int			err;
 	unsigned long		since;		/* jiffies: OPEN was sent, or NEW since */
-	bool			first_due;	/* NEW: OPEN waits for a message */
 	bool			opened;		/* the target knows it: CLOSED is due */
 	struct list_head	eps;		/* bulk_ep.rchan_list */
 	unsigned int		nr_eps;
 	/* under the lane's lock */
 	u32			target;		/* the target's number for it */
 	u32			limit, sent;	/* window, modulo 2^32 */
+	struct list_head	starving;	/* bulk_ep.starving: for some of it */
 	struct bulk_op		*first;		/* the message that went with OPEN */
 	bool			first_again;	/* it found no slot: waits for a window */
 	u64			last_seq;
@@ -87,8 +94,11 @@ enum bulk_ep_state {
 };
 
 /* why a command was refused with -EAGAIN */
-#define BULK_STARVED_WINDOW	0x1	/* until BULK_WINDOW comes */
-#define BULK_STARVED_BUSY	0x2	/* until something else has ended */
+#define BULK_STARVED_WINDOW	0x1	/* until BULK_WINDOW comes: rchan->starving */
+#define BULK_STARVED_BUSY	0x2	/* until something else has ended: BULK_EP_BUSY */
+
+/* In ch->eps: BULK_STARVED_BUSY. */
+#define BULK_EP_BUSY		XA_MARK_1
 
 /**
  * struct bulk_local - what an endpoint within the host has in place of a remote channel
@@ -124,6 +134,7 @@ struct bulk_ep {
 	struct list_head	fifo;		/* bulk_op.tx: not fully posted */
 	struct list_head	ops;		/* bulk_op.all: not ended, in order */
 	struct bulk_stream	stream;		/* of the lane: it has something to post */
+	struct list_head	starving;	/* rchan->starving, a reference */
 	u32			puts;
 	/* under ch->lock */
 	u8			events;		/* BULK_EPEV_* to report */

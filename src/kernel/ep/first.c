@@ -19,23 +19,27 @@
  */
 void bulk_first_await(struct bulk_rchan *rchan)
 {
-	rchan->first_due = true;
 	rchan->since = jiffies;
+	list_move_tail(&rchan->due, &rchan->link->eps->awaiting);
 	bulk_link_kick_later(rchan->link, FIRST_WAIT);
 }
 
 /**
- * bulk_first_awaited - shall OPEN still wait for a message?
- * @rchan: remote channel that is NEW; link->mutex held
- *
- * Return: true for a moment after bulk_first_await(); the worker will look again.
+ * bulk_first_work - OPEN waits for a message no longer
+ * @link: link, its mutex held; its worker
  */
-bool bulk_first_awaited(const struct bulk_rchan *rchan)
+void bulk_first_work(struct bulk_link *link)
 {
-	if (!rchan->first_due || !time_before(jiffies, rchan->since + FIRST_WAIT))
-		return false;
-	bulk_link_kick_later(rchan->link, FIRST_WAIT);
-	return true;
+	struct list_head *awaiting = &link->eps->awaiting;
+	struct bulk_rchan *rchan;
+
+	while ((rchan = list_first_entry_or_null(awaiting, struct bulk_rchan, due))) {
+		if (time_before(jiffies, rchan->since + FIRST_WAIT)) {
+			bulk_link_kick_later(link, FIRST_WAIT);
+			break;
+		}
+		list_move_tail(&rchan->due, &rchan->lane->fresh);
+	}
 }
 
 /**

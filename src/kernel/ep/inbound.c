@@ -83,6 +83,7 @@ static struct bulk_inbound *inbound_make(struct bulk_link *link, struct bulk_cha
 	in->opener = opener;
 	in->uid = uid;
 	INIT_LIST_HEAD(&in->dirty_list);
+	INIT_LIST_HEAD(&in->closing_list);
 	err = xa_alloc_cyclic(&link->eps->inbounds, &in->id, in, XA_LIMIT(1, BULK_INBOUNDS_MAX),
 			      &link->eps->next_inbound, GFP_KERNEL);
 	if (err < 0) {
@@ -162,8 +163,10 @@ static void inbound_drop(struct bulk_link *link, struct bulk_inbound *in)
 	bool dirty;
 
 	xa_erase(&link->eps->inbounds, in->id);
-	if (in->closing)
+	if (in->closing) {
+		list_del_init(&in->closing_list);
 		WRITE_ONCE(link->rx_waiters, link->rx_waiters - 1);
+	}
 	bulk_window_close(in->ch, &in->window);
 	spin_lock_bh(&link->eps->lock);
 	dirty = !list_empty(&in->dirty_list);
@@ -204,6 +207,7 @@ int bulk_inbound_closed(struct bulk_link *link, u32 id, u64 last)
 		return -EPROTO;
 	in->closing = true;
 	in->last = last;
+	list_add_tail(&in->closing_list, &link->eps->closing);
 	WRITE_ONCE(link->rx_waiters, link->rx_waiters + 1);
 	if (inbound_all_received(link, in))
 		inbound_drop(link, in);
@@ -273,8 +277,7 @@ static struct bulk_inbound *inbound_next_dirty(struct bulk_link_eps *eps)
  */
 void bulk_inbound_work(struct bulk_link *link)
 {
-	struct bulk_inbound *in;
-	unsigned long id;
+	struct bulk_inbound *in, *next;
 
 	while ((in = inbound_next_dirty(link->eps))) {
 		/* the link's end tells them too */
@@ -283,8 +286,8 @@ void bulk_inbound_work(struct bulk_link *link)
 		inbound_put(in);
 	}
 	/* CLOSED that came before the last messages it speaks of */
-	xa_for_each(&link->eps->inbounds, id, in)
-		if (in->closing && inbound_all_received(link, in))
+	list_for_each_entry_safe(in, next, &link->eps->closing, closing_list)
+		if (inbound_all_received(link, in))
 			inbound_drop(link, in);
 }
 

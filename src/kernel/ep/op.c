@@ -214,6 +214,9 @@ void bulk_op_finish(struct bulk_op *op)
 
 	if (!kept)
 		kmem_cache_free(op_cache, op);
+	/* a message that was not sent leaves its part of the window to others */
+	if (ev.result && ep->rchan)
+		bulk_rchan_writable(ep->rchan);
 	if (starved)
 		bulk_channel_wake(ch);
 	if (atomic_dec_and_test(&ep->pending))

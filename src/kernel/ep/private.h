@@ -17,8 +17,14 @@
 struct bulk_link_eps {
 	/* under link->mutex */
 	struct xarray		rchans;		/* bulk_rchan, by its id */
+	struct rhashtable	tokens;		/* those that more endpoints may use */
 	struct xarray		inbounds;	/* bulk_inbound, by its id; RCU readers */
 	u32			next_rchan, next_inbound;
+	/* bulk_rchan.due; those that are NEW are on their lane's list, or */
+	struct list_head	awaiting;	/* a first message, in the order of time */
+	struct list_head	opening;	/* OPENING, the oldest first */
+	struct list_head	ended;		/* of no use any more: CLOSED may be due */
+	struct list_head	closing;	/* bulk_inbound.closing_list */
 
 	spinlock_t		lock;		/* inside ch->lock */
 	struct list_head	dirty;		/* bulk_inbound.dirty_list */
@@ -41,6 +47,9 @@ bool bulk_rchan_open(struct bulk_rchan *rchan);
 int bulk_rchan_opened(struct bulk_link *link, const struct bulk_hdr *h);
 int bulk_rchan_window(struct bulk_link *link, const struct bulk_hdr *h);
 void bulk_rchan_closed(struct bulk_link *link, u32 id, int err);
+/* Tell endpoints that wait for a window, if there is some. Any context, no locks. */
+void bulk_rchan_writable(struct bulk_rchan *rchan);
+extern const struct rhashtable_params bulk_rchan_params;
 void bulk_rchan_work(struct bulk_link *link);
 bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked);
 void bulk_rchan_lane_down(struct bulk_lane *lane);
@@ -67,6 +76,7 @@ struct bulk_inbound {
 	/* link->mutex */
 	bool			told_dead;
 	bool			closing;	/* CLOSED received, waits for @last */
+	struct list_head	closing_list;	/* eps->closing */
 	u64			last;
 };
 
@@ -111,7 +121,7 @@ void bulk_ep_cancel(struct bulk_ep *ep, int err, struct list_head *ended);
 /* ---- first.c ---- */
 
 void bulk_first_await(struct bulk_rchan *rchan);
-bool bulk_first_awaited(const struct bulk_rchan *rchan);
+void bulk_first_work(struct bulk_link *link);
 void bulk_first_over(struct bulk_rchan *rchan, int err);
 /* The lane's lock held: */
 bool bulk_first_again(struct bulk_rchan *rchan, struct list_head *ended);

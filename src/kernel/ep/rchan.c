@@ -8,12 +8,19 @@
  * Locks: link->mutex covers the table, states and the lists of endpoints; the lane's lock
  * the window.
  *
+ * What is due is on a list (rchan->due): NEW, on its lane's until OPEN has its turn;
+ * OPENING, for the time of the answer; ended, for the link's worker to say CLOSED. Endpoints
+ * that were refused for want of a window are on rchan->starving. So no event looks at remote
+ * channels or endpoints that it does not concern.
+ *
  * Death: rchan_down(), for a lane that has failed, a channel that is closed or was
  * refused, a link that is over. The link's worker takes it off the table when it has no
  * endpoints or is dead, and its host need not be told any more.
  */
 #include "base/trace.h"
 #include "ep/private.h"
+
+#define RETRY	(HZ / 10)	/* what there was no memory for */
 
 static void rchan_free_work(struct work_struct *work)
 {
@@ -43,45 +50,112 @@ void bulk_rchan_put(struct bulk_rchan *rchan)
 	kref_put(&rchan->ref, rchan_release);
 }
 
+const struct rhashtable_params bulk_rchan_params = {
+	.key_len	= offsetofend(struct bulk_rchan, uid) - offsetof(struct bulk_rchan, token),
+	.key_offset	= offsetof(struct bulk_rchan, token),
+	.head_offset	= offsetof(struct bulk_rchan, node),
+	.automatic_shrinking = true,
+};
+
+static struct bulk_rchan *rchan_find(struct bulk_link *link, u64 token, kuid_t uid)
+{
+	struct {
+		u64	token;
+		kuid_t	uid;
+	} __packed key = { token, uid };
+
+	return rhashtable_lookup_fast(&link->eps->tokens, &key, bulk_rchan_params);
+}
+
+static struct bulk_rchan *rchan_alloc(struct bulk_lane *lane, u64 token)
+{
+	struct bulk_rchan *rchan = kzalloc(sizeof(*rchan), GFP_KERNEL_ACCOUNT);
+
+	if (!rchan)
+		return NULL;
+	kref_init(&rchan->ref);
+	rchan->link = bulk_link_get_ref(lane->link);
+	rchan->lane = lane;
+	rchan->token = token;
+	rchan->uid = lane->uid;
+	INIT_LIST_HEAD(&rchan->lane_list);
+	INIT_LIST_HEAD(&rchan->due);
+	INIT_LIST_HEAD(&rchan->eps);
+	INIT_LIST_HEAD(&rchan->starving);
+	return rchan;
+}
+
+/* link->mutex held: into the tables, or negative errno. */
+static int rchan_insert(struct bulk_link *link, struct bulk_rchan *rchan)
+{
+	struct bulk_link_eps *eps = link->eps;
+	int err;
+
+	err = xa_alloc_cyclic(&eps->rchans, &rchan->id, rchan, xa_limit_31b, &eps->next_rchan,
+			      GFP_KERNEL);
+	if (err < 0)
+		return err;
+	err = rhashtable_insert_fast(&eps->tokens, &rchan->node, bulk_rchan_params);
+	if (err) {
+		xa_erase(&eps->rchans, rchan->id);
+		return -ENOMEM;
+	}
+	rchan->hashed = true;
+	list_add_tail(&rchan->lane_list, &rchan->lane->rchans);
+	kref_get(&rchan->ref);	/* the table's */
+	return 0;
+}
+
 /* link->mutex held: a reference for the caller; DEAD ones are not found. */
 static struct bulk_rchan *rchan_get(struct bulk_link *link, u64 token, kuid_t uid,
 				    struct bulk_user *user)
 {
 	struct bulk_rchan *rchan;
 	struct bulk_lane *lane;
-	unsigned long id;
 	int err;
 
 	lockdep_assert_held(&link->mutex);
-	xa_for_each(&link->eps->rchans, id, rchan) {
-		if (rchan->token == token && uid_eq(rchan->uid, uid) &&
-		    rchan->state != BULK_RCHAN_DEAD && rchan->nr_eps) {
-			kref_get(&rchan->ref);
-			return rchan;
-		}
+	rchan = rchan_find(link, token, uid);
+	if (rchan) {
+		kref_get(&rchan->ref);
+		return rchan;
 	}
-	rchan = kzalloc(sizeof(*rchan), GFP_KERNEL_ACCOUNT);
-	if (!rchan)
-		return ERR_PTR(-ENOMEM);
 	lane = bulk_lane_get(link, uid, user);
-	if (IS_ERR(lane)) {
-		kfree(rchan);
+	if (IS_ERR(lane))
 		return ERR_CAST(lane);
+	rchan = rchan_alloc(lane, token);
+	if (!rchan) {
+		bulk_lane_put(lane);
+		return ERR_PTR(-ENOMEM);
 	}
-	kref_init(&rchan->ref);
-	rchan->link = bulk_link_get_ref(link);
-	rchan->lane = lane;
-	rchan->token = token;
-	rchan->uid = uid;
-	INIT_LIST_HEAD(&rchan->eps);
-	err = xa_alloc_cyclic(&link->eps->rchans, &rchan->id, rchan, xa_limit_31b,
-			      &link->eps->next_rchan, GFP_KERNEL);
-	if (err < 0) {
+	err = rchan_insert(link, rchan);
+	if (err) {
 		bulk_rchan_put(rchan);
 		return ERR_PTR(err);
 	}
-	kref_get(&rchan->ref);	/* the table's */
 	return rchan;
+}
+
+/*
+ * link->mutex held: without endpoints, or DEAD, it is not found any more, and leaves as soon
+ * as nothing that was asked of its host waits for an answer.
+ */
+static void rchan_check_end(struct bulk_rchan *rchan)
+{
+	struct bulk_link_eps *eps = rchan->link->eps;
+
+	if (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD)
+		return;
+	if (list_empty(&rchan->lane_list))	/* it has left: rchan_drop() */
+		return;
+	if (rchan->hashed) {
+		rhashtable_remove_fast(&eps->tokens, &rchan->node, bulk_rchan_params);
+		rchan->hashed = false;
+	}
+	if (rchan->state != BULK_RCHAN_OPENING) {
+		list_move_tail(&rchan->due, &eps->ended);
+		bulk_link_kick(rchan->link);
+	}
 }
 
 /**
@@ -131,6 +205,7 @@ void bulk_rchan_opening(struct bulk_rchan *rchan, struct bulk_open *m)
 	rchan->lane->opens++;
 	WRITE_ONCE(rchan->state, BULK_RCHAN_OPENING);
 	rchan->since = jiffies;
+	list_move_tail(&rchan->due, &rchan->link->eps->opening);
 }
 
 /**
@@ -146,6 +221,14 @@ bool bulk_rchan_open(struct bulk_rchan *rchan)
 	if (m)
 		bulk_rchan_opening(rchan, m);
 	return m;
+}
+
+/* link->mutex held: OPEN follows when the lane is up and others' have been answered. */
+static void rchan_wait_turn(struct bulk_rchan *rchan)
+{
+	if (list_empty(&rchan->due))
+		list_add_tail(&rchan->due, &rchan->lane->fresh);
+	bulk_link_kick(rchan->link);
 }
 
 /* ------------------------------------------------------------------ endpoints come and go */
@@ -186,7 +269,7 @@ int bulk_rchan_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 	if (err < 0) {
 		list_del_init(&ep->rchan_list);
 		rchan->nr_eps--;
-		bulk_link_kick(link);	/* it may be of no use now */
+		rchan_check_end(rchan);
 		bulk_ep_put(ep);
 		goto out;
 	}
@@ -198,8 +281,8 @@ int bulk_rchan_attach(struct bulk_ep *ep, struct bulk_link *link, u64 token,
 		bulk_first_await(rchan);
 	else if (bulk_rchan_open(rchan))
 		bulk_link_watch(link);
-	else
-		bulk_link_kick(link);
+	else if (rchan->state == BULK_RCHAN_NEW)
+		rchan_wait_turn(rchan);
 out:
 	mutex_unlock(&link->mutex);
 	return err;
@@ -219,8 +302,7 @@ void bulk_rchan_detach(struct bulk_ep *ep)
 		list_del_init(&ep->rchan_list);
 		rchan->nr_eps--;
 		bulk_ep_put(ep);
-		if (!rchan->nr_eps)
-			bulk_link_kick(link);
+		rchan_check_end(rchan);
 	}
 	mutex_unlock(&link->mutex);
 }
@@ -235,14 +317,47 @@ static void rchan_up(struct bulk_rchan *rchan)
 			bulk_ep_up(ep);
 }
 
-/* Tell endpoints that were refused. */
-static void rchan_writable(struct bulk_rchan *rchan)
+/**
+ * bulk_rchan_writable - tell endpoints that were refused for want of a window
+ * @rchan: remote channel
+ *
+ * All of them: one that is told may have nothing more to send.
+ *
+ * Context: any, no locks held.
+ */
+void bulk_rchan_writable(struct bulk_rchan *rchan)
 {
+	spinlock_t *lock = bulk_lane_lock(rchan->lane);
 	struct bulk_ep *ep;
+	bool up;
 
-	lockdep_assert_held(&rchan->link->mutex);
-	list_for_each_entry(ep, &rchan->eps, rchan_list)
-		bulk_ep_writable(ep, true);
+	/* who begins to wait now sees the window */
+	while (!list_empty(&rchan->starving)) {
+		ep = NULL;
+		spin_lock_bh(lock);
+		if ((s32)(rchan->limit - rchan->sent) > 0)
+			ep = list_first_entry_or_null(&rchan->starving, struct bulk_ep, starving);
+		if (ep) {
+			list_del_init(&ep->starving);
+			ep->starved &= ~BULK_STARVED_WINDOW;
+			up = ep->state == BULK_EP_UP;
+		}
+		spin_unlock_bh(lock);
+		if (!ep)
+			return;
+		if (up)
+			bulk_ep_event(ep, BULK_EPEV_WRITABLE);
+		bulk_ep_put(ep);
+	}
+}
+
+/* link->mutex held: OPEN has its answer, or needs none. */
+static void rchan_answered(struct bulk_rchan *rchan)
+{
+	list_del_init(&rchan->due);
+	/* others may have waited for their turn */
+	if (rchan->lane->opens-- == BULK_OPENS_MAX)
+		bulk_link_kick(rchan->link);
 }
 
 /*
@@ -255,7 +370,7 @@ static void rchan_down(struct bulk_rchan *rchan, int err)
 
 	lockdep_assert_held(&rchan->link->mutex);
 	if (rchan->state == BULK_RCHAN_OPENING)
-		rchan->lane->opens--;
+		rchan_answered(rchan);
 	if (rchan->state != BULK_RCHAN_DEAD) {
 		rchan->state = BULK_RCHAN_DEAD;
 		rchan->err = err ?: -ECONNRESET;
@@ -263,7 +378,7 @@ static void rchan_down(struct bulk_rchan *rchan, int err)
 	list_for_each_entry(ep, &rchan->eps, rchan_list)
 		bulk_ep_down(ep, BULK_EP_DOWN, rchan->err);
 	bulk_first_over(rchan, rchan->err);
-	bulk_link_kick(rchan->link);
+	rchan_check_end(rchan);
 }
 
 /* ------------------------------------------------------------------ messages */
@@ -325,14 +440,13 @@ int bulk_rchan_opened(struct bulk_link *link, const struct bulk_hdr *h)
 	rchan->target = le32_to_cpu(m->target);	/* nobody sends yet */
 	rchan_raise(rchan, le32_to_cpu(m->limit), !first);
 	rchan->opened = true;
+	rchan_answered(rchan);
 	rchan->state = BULK_RCHAN_OPEN;
 	rchan_up(rchan);
 	/* who has nothing under way any more knows that the endpoint is up */
 	if (first)
 		bulk_first_over(rchan, 0);
-	/* others may have waited for their turn; or it is of no use any more */
-	if (rchan->lane->opens-- == BULK_OPENS_MAX || !rchan->nr_eps)
-		bulk_link_kick(link);
+	rchan_check_end(rchan);	/* it may be of no use any more */
 	return 0;
 }
 
@@ -367,14 +481,53 @@ int bulk_rchan_window(struct bulk_link *link, const struct bulk_hdr *h)
 	if (!rchan || rchan->state != BULK_RCHAN_OPEN)
 		return 0;
 	rchan_raise(rchan, le32_to_cpu(m->limit), true);
-	rchan_writable(rchan);
+	bulk_rchan_writable(rchan);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ the worker */
 
+/* link->mutex held: off the tables. Endpoints keep their references. */
+static void rchan_drop(struct bulk_rchan *rchan)
+{
+	rchan->state = BULK_RCHAN_DEAD;
+	list_del_init(&rchan->due);
+	list_del_init(&rchan->lane_list);
+	xa_erase(&rchan->link->eps->rchans, rchan->id);
+	bulk_rchan_put(rchan);
+}
+
+/* OPENs that have waited for their turn. */
+static void rchan_open_fresh(struct bulk_lane *lane)
+{
+	struct bulk_rchan *rchan;
+
+	while ((rchan = list_first_entry_or_null(&lane->fresh, struct bulk_rchan, due)) &&
+	       bulk_rchan_due(rchan)) {
+		if (!bulk_rchan_open(rchan)) {	/* no memory */
+			bulk_link_kick_later(lane->link, RETRY);
+			break;
+		}
+	}
+}
+
+/* Say CLOSED of those that have ended, where their hosts know them. */
+static void rchan_close_ended(struct bulk_link *link)
+{
+	struct bulk_rchan *rchan, *next;
+
+	list_for_each_entry_safe(rchan, next, &link->eps->ended, due) {
+		if (rchan->opened && rchan->lane->state != BULK_LANE_FAILED &&
+		    send_closed(link, rchan->target, rchan->last_seq, false)) {
+			bulk_link_kick_later(link, RETRY);
+			break;
+		}
+		rchan_drop(rchan);
+	}
+}
+
 /**
- * bulk_rchan_work - open, report and close remote channels
+ * bulk_rchan_work - open and close remote channels
  * @link: link, its mutex held; its worker
  *
  * One without endpoints, or a dead one, leaves when its host need not be told any more; one
@@ -382,27 +535,13 @@ int bulk_rchan_window(struct bulk_link *link, const struct bulk_hdr *h)
  */
 void bulk_rchan_work(struct bulk_link *link)
 {
-	bool ready = link->state == BULK_LINK_READY;
-	struct bulk_rchan *rchan;
-	unsigned long id;
+	struct bulk_lane *lane;
 
-	xa_for_each(&link->eps->rchans, id, rchan) {
-		if (rchan->state != BULK_RCHAN_NEW || !bulk_first_awaited(rchan))
-			bulk_rchan_open(rchan);
-		rchan_up(rchan);
-		rchan_writable(rchan);
-		if (rchan->state == BULK_RCHAN_OPENING ||
-		    (rchan->nr_eps && rchan->state != BULK_RCHAN_DEAD))
-			continue;
-		if (rchan->opened && rchan->lane->state != BULK_LANE_FAILED) {
-			if (!ready || send_closed(link, rchan->target, rchan->last_seq, false))
-				continue;
-			rchan->opened = false;
-		}
-		rchan->state = BULK_RCHAN_DEAD;
-		xa_erase(&link->eps->rchans, id);
-		bulk_rchan_put(rchan);	/* endpoints keep theirs */
-	}
+	bulk_first_work(link);
+	if (link->state == BULK_LINK_READY)
+		list_for_each_entry(lane, &link->lanes, list)
+			rchan_open_fresh(lane);
+	rchan_close_ended(link);
 }
 
 /**
@@ -415,20 +554,12 @@ void bulk_rchan_work(struct bulk_link *link)
  */
 bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked)
 {
-	struct bulk_rchan *rchan;
-	bool waiting = false;
-	unsigned long id;
+	struct bulk_rchan *rchan = list_first_entry_or_null(&link->eps->opening,
+							    struct bulk_rchan, due);
 
-	xa_for_each(&link->eps->rchans, id, rchan) {
-		if (rchan->state != BULK_RCHAN_OPENING)
-			continue;
-		waiting = true;
-		if (time_before(rchan->since, asked)) {
-			bulk_ctl_fail(link, -ETIMEDOUT);
-			break;
-		}
-	}
-	return waiting;
+	if (rchan && time_before(rchan->since, asked))
+		bulk_ctl_fail(link, -ETIMEDOUT);
+	return rchan;
 }
 
 /**
@@ -438,11 +569,9 @@ bool bulk_rchan_waiting(struct bulk_link *link, unsigned long asked)
 void bulk_rchan_lane_down(struct bulk_lane *lane)
 {
 	struct bulk_rchan *rchan;
-	unsigned long id;
 
-	xa_for_each(&lane->link->eps->rchans, id, rchan)
-		if (rchan->lane == lane)
-			rchan_down(rchan, lane->conn.smbd.err);
+	list_for_each_entry(rchan, &lane->rchans, lane_list)
+		rchan_down(rchan, lane->conn.smbd.err);
 }
 
 /**
@@ -456,7 +585,6 @@ void bulk_rchan_drop_all(struct bulk_link *link)
 
 	xa_for_each(&link->eps->rchans, id, rchan) {
 		rchan_down(rchan, link->err);
-		xa_erase(&link->eps->rchans, id);
-		bulk_rchan_put(rchan);
+		rchan_drop(rchan);
 	}
 }

@@ -254,6 +254,8 @@ struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_
 	lane->uid = uid;
 	refcount_inc(&user->refs);
 	lane->user = user;
+	INIT_LIST_HEAD(&lane->rchans);
+	INIT_LIST_HEAD(&lane->fresh);
 	INIT_LIST_HEAD(&lane->active);
 	INIT_LIST_HEAD(&lane->waiting);
 	init_rwsem(&lane->rw_sem);

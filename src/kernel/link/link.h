@@ -229,7 +229,10 @@ struct bulk_lane {
 	unsigned int		refusals;	/* how often turned away before it was up */
 	unsigned long		first_refusal;	/* jiffies */
 	unsigned long		not_before;	/* jiffies: asked for again, if @refusals */
-	unsigned int		opens;		/* OPENs without an answer; link->mutex */
+	/* ep/'s, under link->mutex */
+	struct list_head	rchans;		/* all of its remote channels */
+	struct list_head	fresh;		/* of these, whose OPEN waits for its turn */
+	unsigned int		opens;		/* OPENs without an answer */
 	struct bulk_conn	conn;
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
 
