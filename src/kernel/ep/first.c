@@ -186,7 +186,7 @@ bool bulk_first_again(struct bulk_rchan *rchan, struct list_head *ended)
 		op->inflight--;
 		op->todo = 1;
 		list_add(&op->tx.list, &ep->fifo);
-		bulk_stream_ready(rchan->lane, &ep->stream);
+		bulk_stream_resume(rchan->lane, &ep->stream);
 	}
 	return true;
 }

@@ -175,6 +175,7 @@ static void piece_queue(struct bulk_piece *piece)
 
 	list_add_tail(&piece->list, &op->pieces);
 	op->unpinned -= piece->bytes;
+	bulk_stream_resume(op_lane(op), &op->ep->stream);
 }
 
 /* ------------------------------------------------------------------ all of them */
@@ -253,9 +254,15 @@ static void pieces_abort(struct bulk_op *op, int err)
 	bulk_op_stop(op);
 	op->unpinned = 0;
 	op->waiter = NULL;
+	/* what comes behind it can go on */
+	if (!list_empty(&op->ep->stream.sched))
+		bulk_stream_resume(lane, &op->ep->stream);
 	bulk_ep_reap(op->ep, op, &ended);
+	kref_get(&lane->ref);
 	spin_unlock_bh(bulk_lane_lock(lane));
 	bulk_ops_finish(&ended);
+	bulk_lane_pump(lane);
+	bulk_lane_put(lane);
 }
 
 /* Is there room? Few pieces are queued or being unpinned then. */

@@ -5,7 +5,7 @@
  * An endpoint is a stream of its lane, its operations (ep->fifo) are posted strictly in
  * order. A turn is one message, or as many bytes of RDMA as the lane says. What cannot go on
  * at the moment (key not resolved yet, memory not pinned yet, too much under way, no
- * credits for messages) has another turn with the next pump. A PUT or GET is cut into pieces
+ * credits for messages) waits on the lane for that. A PUT or GET is cut into pieces
  * at the borders of the memory regions on both sides, too. Whatever has failed before it
  * was posted, or has ended, goes to @ended.
  *
@@ -228,7 +228,7 @@ static enum bulk_turn post_key(struct bulk_op *op)
 	int err = 0;
 
 	if (state == BULK_RKEY_RESOLVING)
-		return BULK_TURN_WAIT;
+		return BULK_TURN_KEY;
 	if (state != BULK_RKEY_READY)
 		err = -EKEYREJECTED;
 	else if (!op->done)
@@ -330,7 +330,7 @@ static enum bulk_turn post_piece(struct bulk_lane *lane, struct bulk_op *op)
 	piece = list_first_entry_or_null(&op->pieces, struct bulk_piece, list);
 	if (!piece) {		/* its submitter is pinning */
 		bulk_key_posted_done(op->rkey);
-		return BULK_TURN_WAIT;
+		return BULK_TURN_OWNER;
 	}
 	wr = bulk_smbd_get_wr(smbd, piece->nr_wrs);
 	if (!wr) {
@@ -367,7 +367,7 @@ static enum bulk_turn ep_turn(struct bulk_lane *lane, struct bulk_stream *stream
 		}
 		under_way = bulk_lane_under_way(lane, op_reads(op));
 		if (*under_way >= limit)
-			return BULK_TURN_WAIT;
+			return op_reads(op) ? BULK_TURN_READ : BULK_TURN_WRITE;
 		before = *under_way;
 		r = post_key(op);
 		if (r == BULK_TURN_OK)

@@ -237,7 +237,7 @@ static bool lane_drop_idle(struct bulk_link *link)
 struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_user *user)
 {
 	struct bulk_lane *lane = bulk_lane_find(link, uid);
-	unsigned int n = 0;
+	unsigned int n = 0, i;
 
 	if (lane)
 		return lane;
@@ -257,7 +257,8 @@ struct bulk_lane *bulk_lane_get(struct bulk_link *link, kuid_t uid, struct bulk_
 	INIT_LIST_HEAD(&lane->rchans);
 	INIT_LIST_HEAD(&lane->fresh);
 	INIT_LIST_HEAD(&lane->active);
-	INIT_LIST_HEAD(&lane->waiting);
+	for (i = 0; i < ARRAY_SIZE(lane->waiting); i++)
+		INIT_LIST_HEAD(&lane->waiting[i]);
 	init_rwsem(&lane->rw_sem);
 	INIT_WORK(&lane->conn.end_work, lane_end_work);
 	bulk_conn_prepare(&lane->conn, &bulk_lane_conn_ops, BULK_CM_DATA, lane);

@@ -208,7 +208,7 @@ void bulk_link_pump(struct bulk_link *link)
 
 	lockdep_assert_held(&link->mutex);
 	list_for_each_entry(lane, &link->lanes, list)
-		bulk_lane_pump(lane);
+		bulk_lane_pump_keys(lane);
 }
 
 /* ------------------------------------------------------------------ control and data lanes */

@@ -115,7 +115,7 @@ void bulk_link_fail(struct bulk_link *link, int err);	/* process context */
 struct bulk_link *bulk_link_half(struct bulk_link *link);
 struct bulk_link *bulk_link_open(struct net *net, struct bulk_dev *dev, u8 port,
 				 const union bulk_addr *local, const union bulk_addr *remote);
-/* Pump all its lanes; link->mutex held. */
+/* Pump all its lanes, for keys too; link->mutex held. */
 void bulk_link_pump(struct bulk_link *link);
 /*
  * Destroy the data lanes of a user on this link, which can reach memory: true if there
@@ -208,6 +208,21 @@ enum bulk_lane_state {
 	BULK_LANE_FAILED,	/* being torn down, then freed */
 };
 
+/* How a stream's turn has ended. */
+enum bulk_turn {
+	/* it waits, on lane->waiting[]: */
+	BULK_TURN_CREDIT,	/* for the peer's credits */
+	BULK_TURN_BUFFER,	/* for a PDU of small messages */
+	BULK_TURN_WRITE,	/* until fewer bytes are under way: of WRITEs, */
+	BULK_TURN_READ,		/* or of READs */
+	BULK_TURN_KEY,		/* for a key: bulk_lane_pump_keys() */
+	BULK_TURN_OWNER,	/* for what its owner has to do: bulk_stream_resume() */
+	BULK_TURN_CAUSES,
+	BULK_TURN_OK = BULK_TURN_CAUSES, /* it went on; there may be more */
+	BULK_TURN_IDLE,		/* nothing left */
+	BULK_TURN_FULL,		/* the send queue is full */
+};
+
 /**
  * struct bulk_lane - the RC queue pair of a link that carries one user's data
  *
@@ -237,7 +252,7 @@ struct bulk_lane {
 	struct rw_semaphore	rw_sem;		/* rdma_rw contexts made against destroying */
 
 	struct list_head	active;		/* bulk_stream.sched: something to post */
-	struct list_head	waiting;	/* bulk_stream.sched: cannot go on at the moment */
+	struct list_head	waiting[BULK_TURN_CAUSES]; /* bulk_stream.sched, by what for */
 	bool			up;
 	u32			reading, writing;	/* bytes of RDMA under way */
 	unsigned long		messaged;	/* jiffies: a message was posted */
@@ -268,7 +283,7 @@ void bulk_lane_put(struct bulk_lane *lane);
  * struct bulk_stream - what has its turns on a lane
  */
 struct bulk_stream {
-	struct list_head	sched;		/* lane->active or ->waiting, or none */
+	struct list_head	sched;		/* lane->active or one of ->waiting, or none */
 };
 
 /**
@@ -276,13 +291,6 @@ struct bulk_stream {
  */
 struct bulk_tx {
 	struct list_head	list;		/* its stream's; when it is posted, the lane's */
-};
-
-enum bulk_turn {
-	BULK_TURN_OK,		/* went on; there may be more */
-	BULK_TURN_IDLE,		/* nothing left */
-	BULK_TURN_WAIT,		/* this stream waits */
-	BULK_TURN_FULL,		/* the send queue is full */
 };
 
 /**
@@ -306,12 +314,20 @@ struct bulk_lane_ops {
 void bulk_lane_serve(const struct bulk_lane_ops *ops);
 /* Post what can be posted. Takes the lane's lock. Any context. */
 void bulk_lane_pump(struct bulk_lane *lane);
+/* The same, when keys have come, or gone: those that wait for one have their turns, too. */
+void bulk_lane_pump_keys(struct bulk_lane *lane);
 
 /* It has something to post. */
 static inline void bulk_stream_ready(struct bulk_lane *lane, struct bulk_stream *stream)
 {
 	if (list_empty(&stream->sched))
 		list_add_tail(&stream->sched, &lane->active);
+}
+
+/* Whatever it has waited for: it shall have a turn. The lane's lock held. */
+static inline void bulk_stream_resume(struct bulk_lane *lane, struct bulk_stream *stream)
+{
+	list_move_tail(&stream->sched, &lane->active);
 }
 
 /* Bytes of RDMA that are under way in a direction; its poster takes off what has ended. */

@@ -4,8 +4,10 @@
  *
  * A lane schedules streams of transfers and knows nothing of what they are: who has
  * streams on it has handed in a struct bulk_lane_ops. A stream with something to post is
- * on lane->active, and gets its turns round robin. One that cannot go on at the moment
- * (BULK_TURN_WAIT) moves to lane->waiting; every pump tries those again. A stream posts its
+ * on lane->active, and gets its turns round robin. One that cannot go on at the moment moves
+ * to the list of those that wait for the same (lane->waiting[]). A pump takes from these as
+ * many as can go on, in the order of coming, and before those that are active: it looks at no
+ * stream in vain but the first of each list. A stream posts its
  * transfers strictly in order on one queue pair: that, and RC's own ordering, is what keeps
  * messages in order and makes a WRITE visible before a later message.
  *
@@ -101,11 +103,11 @@ static enum bulk_turn gather_room(struct bulk_lane *lane, u32 bytes)
 		return BULK_TURN_OK;
 	if (!bulk_smbd_can_send(smbd)) {
 		bulk_smbd_starved(smbd);
-		return BULK_TURN_WAIT;
+		return BULK_TURN_CREDIT;
 	}
 	gather = list_first_entry_or_null(&smbd->gathers, struct bulk_gather, list);
 	if (!gather)	/* what comes until one has ended will share the next */
-		return BULK_TURN_WAIT;
+		return BULK_TURN_BUFFER;
 	lane->gather_wr = bulk_smbd_get_wr(smbd, 1);
 	if (!lane->gather_wr)
 		return BULK_TURN_FULL;
@@ -187,7 +189,7 @@ enum bulk_turn bulk_lane_begin(struct bulk_lane *lane, struct bulk_wr **wr)
 	gather_post(lane);
 	if (!bulk_smbd_can_send(smbd)) {
 		bulk_smbd_starved(smbd);
-		return BULK_TURN_WAIT;
+		return BULK_TURN_CREDIT;
 	}
 	*wr = bulk_smbd_get_wr(smbd, 1);
 	return *wr ? BULK_TURN_OK : BULK_TURN_FULL;
@@ -249,6 +251,80 @@ static void lane_ack(struct bulk_lane *lane)
 	bulk_smbd_send(smbd, wr, sizeof(*m), NULL, 0, 0);
 }
 
+/* May a stream that waits for this go on? */
+static bool cause_is_gone(struct bulk_lane *lane, enum bulk_turn cause)
+{
+	struct bulk_smbd *smbd = &lane->conn.smbd;
+
+	switch (cause) {
+	case BULK_TURN_CREDIT:
+		return bulk_smbd_can_send(smbd);
+	case BULK_TURN_BUFFER:
+		return lane->gather || !list_empty(&smbd->gathers);
+	case BULK_TURN_WRITE:
+	case BULK_TURN_READ:
+		return *bulk_lane_under_way(lane, cause == BULK_TURN_READ) <
+		       bulk_lane_limit(lane);
+	default:	/* somebody says so */
+		return false;
+	}
+}
+
+/* Whose turn is it? Those that wait for one of @blocked cannot go on in this pump. */
+static struct bulk_stream *next_stream(struct bulk_lane *lane, unsigned long blocked)
+{
+	enum bulk_turn cause;
+
+	for (cause = 0; cause < BULK_TURN_CAUSES; cause++)
+		if (!list_empty(&lane->waiting[cause]) && !test_bit(cause, &blocked) &&
+		    cause_is_gone(lane, cause))
+			return list_first_entry(&lane->waiting[cause], struct bulk_stream, sched);
+	return list_first_entry_or_null(&lane->active, struct bulk_stream, sched);
+}
+
+/*
+ * A stream has to wait. One that has waited for that before keeps its place, and those
+ * behind it need not be asked.
+ */
+static void stream_waits(struct bulk_lane *lane, struct bulk_stream *stream,
+			 enum bulk_turn cause, unsigned long *blocked)
+{
+	struct list_head *list = &lane->waiting[cause];
+
+	if (list_empty(list) || list_first_entry(list, struct bulk_stream, sched) != stream)
+		list_move_tail(&stream->sched, list);
+	__set_bit(cause, blocked);
+}
+
+static void pump(struct bulk_lane *lane, bool keys)
+{
+	struct bulk_stream *stream;
+	unsigned long blocked = 0;
+	LIST_HEAD(ended);
+
+	spin_lock_bh(bulk_lane_lock(lane));
+	if (keys)
+		list_splice_tail_init(&lane->waiting[BULK_TURN_KEY], &lane->active);
+	while (lane->conn.smbd.state == BULK_SMBD_READY &&
+	       (stream = next_stream(lane, blocked))) {
+		enum bulk_turn r = lane_ops->turn(lane, stream, &ended);
+
+		if (r == BULK_TURN_FULL)
+			break;
+		if (r == BULK_TURN_IDLE)
+			list_del_init(&stream->sched);
+		else if (r == BULK_TURN_OK)
+			list_move_tail(&stream->sched, &lane->active);
+		else
+			stream_waits(lane, stream, r, &blocked);
+	}
+	gather_post(lane);
+	lane_ack(lane);
+	spin_unlock_bh(bulk_lane_lock(lane));
+	if (!list_empty(&ended))
+		lane_ops->finish(&ended);
+}
+
 /**
  * bulk_lane_pump - post what can be posted
  * @lane: the lane; its lock is taken
@@ -257,31 +333,18 @@ static void lane_ack(struct bulk_lane *lane)
  */
 void bulk_lane_pump(struct bulk_lane *lane)
 {
-	struct bulk_stream *stream;
-	LIST_HEAD(waiting);
-	LIST_HEAD(ended);
+	pump(lane, false);
+}
 
-	spin_lock_bh(bulk_lane_lock(lane));
-	list_splice_init(&lane->waiting, &lane->active);
-	while (lane->conn.smbd.state == BULK_SMBD_READY &&
-	       (stream = list_first_entry_or_null(&lane->active, struct bulk_stream, sched))) {
-		enum bulk_turn r = lane_ops->turn(lane, stream, &ended);
-
-		if (r == BULK_TURN_FULL)
-			break;
-		if (r == BULK_TURN_IDLE)
-			list_del_init(&stream->sched);
-		else if (r == BULK_TURN_WAIT)
-			list_move_tail(&stream->sched, &waiting);
-		else
-			list_move_tail(&stream->sched, &lane->active);
-	}
-	list_splice(&waiting, &lane->waiting);
-	gather_post(lane);
-	lane_ack(lane);
-	spin_unlock_bh(bulk_lane_lock(lane));
-	if (!list_empty(&ended))
-		lane_ops->finish(&ended);
+/**
+ * bulk_lane_pump_keys - keys have come, or gone: post what can be posted
+ * @lane: the lane; its lock is taken
+ *
+ * Context: any.
+ */
+void bulk_lane_pump_keys(struct bulk_lane *lane)
+{
+	pump(lane, true);
 }
 
 /* ------------------------------------------------------------------ receiving */

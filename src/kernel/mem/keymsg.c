@@ -27,7 +27,7 @@ static void rkey_pump(struct bulk_link *link, kuid_t uid)
 	struct bulk_lane *lane = bulk_lane_find(link, uid);
 
 	if (lane) {
-		bulk_lane_pump(lane);
+		bulk_lane_pump_keys(lane);
 		bulk_lane_put(lane);
 	}
 	wake_up_all(&link->keys->wait);
