@@ -130,7 +130,26 @@ class Check:
         if self.wants("lint", name):
             self.add("lint", name, PASSED)
             self._line(f"lint.{name}", {"built": PASSED}, started)
+        self._layers(chosen)
         return layer
+
+    def _layers(self, chosen: Kernel) -> None:
+        """The order of the module's layers, by the symbols of its objects (by its includes, `make check` looks)."""
+        name = f"layers-{chosen.flavour}"
+        if not self.wants("lint", name):
+            return
+        started = time.monotonic()
+        log = self.logs / f"{name}.log"
+        command = ["sh", "test/kernel/layers_test.sh", f"/build/kmod-{chosen.flavour}/src/kernel"]
+        line = chroot.command_line(self.tree.tree, build.BUILD, command, "/build/src")
+        with open(log, "wb") as file:
+            status = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                    preexec_fn=term.die_with_parent).returncode
+        verdict = PASSED if status == 0 else FAILED
+        self.add("lint", name, verdict)
+        self._line(f"lint.{name}", {"": verdict}, started)
+        if verdict == FAILED:
+            term.warn(term.tail(log))
 
     def _releases(self) -> None:
         """Build the module for each Linux release that is supported, booted or not. Left out by --kernel, unless asked for."""
