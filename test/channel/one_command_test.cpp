@@ -126,16 +126,21 @@ TEST_P(Commands, a_message_from_a_region_is_handled_by_the_rules) {
 
 TEST_P(Commands, a_busy_slot_is_refused) {
   // Operations of an endpoint are posted in order: a message behind a PUT whose key is new keeps its slot until
-  // the other end has told what the key stands for, which mostly takes longer than submitting another. (The data
-  // themselves do not: rxe of Linux 6.1 sends them before the submitter goes on.)
-  Pages memory(4096);
+  // the other end has told what the key stands for, and then until most of the 8 MiB are on their way. That takes longer
+  // than submitting another, but where a thread of the kernel submits for a process that has to wait for its turn.
+  // (Neither alone does: rxe of Linux 6.1 sends data before the submitter goes on, and a key is told in no time.)
+  Pages from(8 << 20);
+  Pages to(8 << 20);
+  const auto local = pair_.a->domain.register_memory(from.data(), from.size(), Access::remote_read_write);
+  ASSERT_TRUE(local.ok());
   Channel& a = pair_.a->channel;
   int refusal = 0;
   for (int i = 0; i < 50 && refusal == 0; ++i) {
-    const auto peer = pair_.b->domain.register_memory(memory.data(), memory.size(), Access::remote_read_write);
+    const auto peer = pair_.b->domain.register_memory(to.data(), to.size(), Access::remote_read_write);
     ASSERT_TRUE(peer.ok());
-    const Remote to{reinterpret_cast<std::uintptr_t>(memory.data()), peer->key()};
-    ASSERT_TRUE(is(a.submit(Command::put(pair_.ab, Local::user("x"), 1, to, 2)), 0));
+    const Remote there{reinterpret_cast<std::uintptr_t>(to.data()), peer->key()};
+    ASSERT_TRUE(is(
+        a.submit(Command::put(pair_.ab, Local::region(local->handle(), from.data()), from.size(), there, 2)), 0));
     ASSERT_TRUE(is(a.submit(good_send()), 0));
     refusal = a.submit(good_send()).error();
     ASSERT_TRUE(pair_.wait([&] { return a.outstanding() == 0; }, "commands to end"));
