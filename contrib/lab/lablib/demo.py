@@ -89,6 +89,13 @@ def contenders(gid: int) -> list[Contender]:
     ]
 
 
+# What a newcomer has to know of the table.
+_READING = [
+    "The peer to look at is rc_verbs, which goes the same way. That tcp is faster says nothing about adapters: the RDMA device",
+    "is software here (rxe), which sends packets of 4 KiB, where the kernel's TCP hands over 64 KiB at a time.",
+]
+
+
 class Demo:
     """One run of `lab demo` on the hosts of `session`."""
 
@@ -220,7 +227,7 @@ def table(who: list[Contender]) -> str:
     lines = ["  ".join(cell.ljust(width) if column < 2 else cell.rjust(width)
                        for column, (cell, width) in enumerate(zip(row, widths))) for row in rows]
     rule = "-" * len(lines[0])
-    return "\n".join(["", lines[0], rule, *lines[1:], rule, "latency: less is better; bandwidth: more is better"])
+    return "\n".join(["", lines[0], rule, *lines[1:], rule, "latency: less is better; bandwidth: more is better", "", *_READING])
 
 
 def run(session: Session, logs: Path, options: argparse.Namespace) -> list[str]:
