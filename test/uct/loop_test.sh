@@ -18,9 +18,9 @@ failed=0
 pair() {  # over ucp_verify; arguments: of its client
 	[ -x "$verify" ] || return 0
 	port=$((20000 + ($$ + count) % 20000))
-	LD_PRELOAD=$loop:$BULK_SHIM UCX_TLS=bulk timeout 120 "$verify" --server --port $port &
+	LD_PRELOAD=$loop:$BULK_SHIM UCX_TLS=bulk timeout 600 "$verify" --server --port $port &
 	server=$!
-	LD_PRELOAD=$loop:$BULK_SHIM UCX_TLS=bulk timeout 120 "$verify" --connect 127.0.0.1 --port $port --seed 1 \
+	LD_PRELOAD=$loop:$BULK_SHIM UCX_TLS=bulk timeout 600 "$verify" --connect 127.0.0.1 --port $port --seed 1 \
 		--count 5 --max-size 2000000 "$@" || failed=1
 	wait $server || failed=1
 }
@@ -31,8 +31,8 @@ for setting in BULK_LOOP_LAG=0 BULK_LOOP_LAG=200 'BULK_LOOP_LAG=50 BULK_LOOP_RX=
 	echo "=== $setting"
 	# shellcheck disable=SC2086 # words are wanted
 	export $setting
-	LD_PRELOAD=$loop timeout 300 ./uct-one || failed=1
-	PEER=local LD_PRELOAD=$loop timeout 300 ./uct-two || failed=1
+	LD_PRELOAD=$loop timeout 900 ./uct-one || failed=1
+	PEER=local LD_PRELOAD=$loop timeout 900 ./uct-two || failed=1
 	pair
 done
 exit $failed

@@ -114,7 +114,7 @@ def module_for(rootfs: Rootfs, target: Target, logs: Path) -> Path | None:
 
 def unit_tests(rootfs: Rootfs, log: Path) -> int:
     """`make check` in the tree, all output to `log`; returns its status."""
-    command = chroot.command_line(rootfs.tree, BUILD, ["nice", "make", "-k", "check"], "/build/obj")
+    command = chroot.command_line(rootfs.tree, BUILD, ["make", "-k", "check"], "/build/obj")
     with open(log, "ab") as file:
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                               preexec_fn=term.die_with_parent).returncode
