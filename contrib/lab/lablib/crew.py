@@ -3,8 +3,8 @@
 
 Much of a test's time is waiting, so there are several workers, each a thread with a session. Jobs are taken in the order in which they
 were added, so that all of one kernel's come before another's, but who is done with one kernel begins with the next.
-A worker with one host takes the programs that need no second one. A second pair of hosts is only for user-mode
-Linux: emulated hosts keep the machine's cores busy as they are."""
+A worker with one host takes the programs that need no second one. A second pair of hosts is for user-mode Linux:
+emulated hosts keep the machine's cores busy as they are, until nothing else is left to do."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class Crew:
 
     # -- workers
 
-    def _work(self, hosts: int, is_needed: bool, only_programs: bool) -> None:
+    def _work(self, hosts: int, is_needed: bool, for_programs: bool) -> None:
         session: Session | None = None
         kernel: Kernel | None = None
         try:
-            while job := self._take(hosts, only_programs):
+            while job := self._take(hosts, for_programs):
                 if session and kernel != job.kernel:
                     self._end(kernel, session)
                     session = None
@@ -111,7 +111,7 @@ class Crew:
             if session:
                 self._end(kernel, session)
 
-    def _take(self, hosts: int, only_programs: bool) -> Job | None:
+    def _take(self, hosts: int, for_programs: bool) -> Job | None:
         """The next job for a worker with so many hosts; `None` when there will be none."""
         with self._change:
             while True:
@@ -119,7 +119,7 @@ class Crew:
                     for job in self._jobs:
                         self.duties.left_out(job)
                     self._jobs = []
-                fit = [job for job in self._jobs if (job.kernel.is_program or not only_programs)
+                fit = [job for job in self._jobs if (job.kernel.is_program or not for_programs or self._closed)
                        and (hosts > 1 or not self._pairs or not job.program.needs_peer)]
                 if fit:
                     # Who has a pair leaves the others to those who have not, as long as there is something else of this kernel.
