@@ -329,6 +329,7 @@ def _demo(options: argparse.Namespace) -> int:
         raise term.LabError("the demo takes at least two hosts and one round", term.USAGE)
     failed: list[str] = []
     logs = None
+    term.say("this takes about five minutes on two cores, and as long again the first time, to make the root file system and build")
     try:
         prepared = Prepared(options)
         logs = prepared.logs
