@@ -25,7 +25,7 @@ from pathlib import Path
 
 from . import build, chroot, kernel, klog, programs, releases, rootfs, term
 from .crew import Crew, Duties, Job
-from .hosts import Machine
+from .hosts import Machine, check_memory
 from .kernel import Kernel
 from .paths import LOGS, kernel_folders
 from .results import FAILED, PASSED, SKIPPED, Tally, count, read_gtest, read_tap, summary
@@ -271,8 +271,9 @@ class Check:
             self._show_reports(job.name, reports)
         return not (reports or why)
 
-    def _boot(self, job: Job, hosts: int) -> Session:
+    def _boot(self, job: Job, hosts: int, others: int) -> Session:
         options, flavour = self.options, job.kernel.flavour
+        check_memory(hosts + others, options.memory)
         with self.lock:
             number = len(list(self.logs.glob(f"{flavour}-boot*"))) + 1
             logs = self.logs / f"{flavour}-boot{number}"

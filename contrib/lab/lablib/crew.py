@@ -36,10 +36,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Duties:
-    """What a crew is told to do. `run` says whether the hosts are still good; `leave` is called before hosts are ended that are;
-    `lost` for a job that could not be run, and why; `left_out` for those that had not begun at the deadline."""
+    """What a crew is told to do. `boot` gets the number of hosts, and how many others there must be memory for; `run` says
+    whether the hosts are still good; `leave` is called before hosts are ended that are; `lost` for a job that could not be
+    run, and why; `left_out` for those that had not begun at the deadline."""
 
-    boot: Callable[[Job, int], Session]
+    boot: Callable[[Job, int, int], Session]
     run: Callable[[Job, Session], bool]
     leave: Callable[[Kernel, Session], None]
     lost: Callable[[Job, term.LabError], None]
@@ -53,16 +54,12 @@ class Crew:
         self.duties = duties
         self.deadline = deadline
         self.spans: dict[str, tuple[float, float]] = {}
-        self._pairs = hosts > 1
+        self._hosts = hosts
         self._jobs: list[Job] = []
         self._closed = False
         self._error: BaseException | None = None
         self._change = threading.Condition()
-        # Daemons: when the lab is interrupted they, and with them their hosts, just end.
-        self._workers = [threading.Thread(target=self._work, args=arguments, daemon=True)
-                         for arguments in ((hosts, True, False), (1, False, False), (hosts, False, True))]
-        for worker in self._workers:
-            worker.start()
+        self._workers = [self._worker(hosts, True, False), self._worker(1, False, False), self._worker(hosts, False, True)]
 
     def add(self, jobs: list[Job], first: bool = False) -> None:
         with self._change:
@@ -76,10 +73,18 @@ class Crew:
             self._change.notify_all()
         for worker in self._workers:
             worker.join()
+        if self._jobs:  # given back by one that had no memory for hosts, when no other was there any more
+            self._worker(self._hosts, True, False).join()
         if self._error:
             raise self._error
 
     # -- workers
+
+    def _worker(self, hosts: int, is_needed: bool, for_programs: bool) -> threading.Thread:
+        # A daemon: when the lab is interrupted it, and with it its hosts, just ends.
+        worker = threading.Thread(target=self._work, args=(hosts, is_needed, for_programs), daemon=True)
+        worker.start()
+        return worker
 
     def _work(self, hosts: int, is_needed: bool, for_programs: bool) -> None:
         session: Session | None = None
@@ -92,7 +97,7 @@ class Crew:
                 kernel = job.kernel
                 started = time.monotonic()
                 try:
-                    session = session or self.duties.boot(job, hosts)
+                    session = session or self.duties.boot(job, hosts, 0 if is_needed else self._hosts)
                     if not self.duties.run(job, session):
                         session.end()
                         session = None
@@ -120,7 +125,7 @@ class Crew:
                         self.duties.left_out(job)
                     self._jobs = []
                 fit = [job for job in self._jobs if (job.kernel.is_program or not for_programs or self._closed)
-                       and (hosts > 1 or not self._pairs or not job.program.needs_peer)]
+                       and (hosts > 1 or self._hosts == 1 or not job.program.needs_peer)]
                 if fit:
                     # Who has a pair leaves the others to those who have not, as long as there is something else of this kernel.
                     first = [job for job in fit if job.kernel == fit[0].kernel]
